@@ -1,0 +1,1 @@
+"""Nodes, backends (docker, ssh, local), network, disks, and the adapters of systems."""

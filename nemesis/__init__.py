@@ -1,0 +1,1 @@
+"""Faults as data, targets, schedules, probes; what injects and heals them."""
