@@ -37,7 +37,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """The system's main process on a node, read from the outside: alive, its pid, its state letter ("S", "T", "D", …)."""
+    """The system's main process, read from the outside: alive, its pid, its state letter ("S", "T", "D", …)."""
 
     alive: bool
     pid: int | None = None

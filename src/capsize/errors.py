@@ -5,7 +5,7 @@
     ├── HistoryError          a history that is no history: file, line, what was expected   exit 255
     ├── BackendError          a place to run that cannot be had, or that broke              exit 255
     ├── StoreError            the store cannot be read or written                           exit 255
-    ├── SystemError_          an adapter or the system under test could not be brought up   exit 255
+    ├── AdapterError          an adapter or the system under test could not be brought up   exit 255
     └── Refused               a fault or capability that this place does not have           exit 254
 
     DefiniteError             a client's word that the system surely did nothing: the operation is `fail`
@@ -51,7 +51,7 @@ class StoreError(CapsizeError):
     """The store cannot be read or written."""
 
 
-class SystemError_(CapsizeError):
+class AdapterError(CapsizeError):
     """The system under test, or its adapter, could not be brought up."""
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Union
 
 Scalar = None | bool | int | float | str
-Value = Union[Scalar, tuple["Value", ...]]
+Value = Union[Scalar, tuple["Value", ...]]  # noqa: UP007 (a name in quotes cannot be joined with |)
 """What operations carry: JSON values, with arrays as tuples so that every value is hashable."""
 
 Outcome = Literal["ok", "fail", "info"]
@@ -80,4 +80,4 @@ def freeze(value: object) -> Value:
         return value
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in value)
-    raise TypeError(f"{type(value).__name__} is no operation value; expected null, a boolean, a number, a string or an array")
+    raise TypeError(f"{type(value).__name__} is no operation value: expected null, a boolean, a number, a string, an array")
