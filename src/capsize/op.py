@@ -80,4 +80,4 @@ def freeze(value: object) -> Value:
         return value
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in value)
-    raise TypeError(f"{type(value).__name__} is no operation value: expected null, a boolean, a number, a string, an array")
+    raise TypeError(f"{type(value).__name__} is no operation value: expected null, boolean, number, string or array")
