@@ -12,11 +12,11 @@ unknown: green is evidence. A Verdict has no truth value, so that `if verdict:` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from capsize.op import Operation
+from capsize.op import Operation, freeze
 
 Validity = bool | Literal["unknown"]
 
@@ -84,6 +84,59 @@ class Verdict:
     def exit_code(self) -> int:
         """0 valid, 1 invalid, 2 unknown."""
         return {True: 0, False: 1, "unknown": 2}[self.valid]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as plain JSON values: what `verdict.json` holds (version 1)."""
+        return {
+            "version": 1,
+            "checker": self.checker,
+            "valid": self.valid,
+            "axes": {
+                str(axis): {"valid": finding.valid, "because": list(finding.because)}
+                for axis, finding in self.axes.items()
+            },
+            "anomalies": [
+                {
+                    "name": anomaly.name,
+                    "key": anomaly.key,
+                    "because": list(anomaly.because),
+                    "operations": [asdict(operation) for operation in anomaly.operations],
+                    "events": [dict(event) for event in anomaly.events],
+                    "details": dict(anomaly.details),
+                }
+                for anomaly in self.anomalies
+            ],
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        """Return the verdict that `to_json` wrote; raises KeyError, TypeError or ValueError for anything else."""
+        return cls(
+            checker=str(data.get("checker", "")),
+            axes={
+                Axis(word): Finding(finding["valid"], tuple(finding["because"]))
+                for word, finding in data["axes"].items()
+            },
+            anomalies=tuple(
+                Anomaly(
+                    name=item["name"],
+                    key=item.get("key"),
+                    because=tuple(item["because"]),
+                    operations=tuple(_operation(fields) for fields in item.get("operations", ())),
+                    events=tuple(item.get("events", ())),
+                    details=dict(item.get("details", {})),
+                )
+                for item in data["anomalies"]
+            ),
+            figures=dict(data.get("figures", {})),
+        )
+
+
+def _operation(fields: Mapping[str, Any]) -> Operation:
+    frozen = {word: freeze(fields.get(word)) for word in ("key", "value", "result")}
+    meta = {word: freeze(value) for word, value in (fields.get("meta") or {}).items()}
+    return Operation(**{**fields, **frozen, "meta": meta})
 
 
 def gravest(values: Iterable[Validity]) -> Validity:
