@@ -1,0 +1,161 @@
+"""Which fault holds which node in which state, so that overlapping faults compose and one heal undoes only its own.
+
+Two partitions may cut the same link, two kills may want the same node down: a link opens again, and a process
+starts again, only when nobody holds it any more. The intent is noted before the order is given, so that whatever
+half-failed is undone too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from capsize.cluster.node import SIGKILL, Node
+from capsize.nemesis.connectivity import Connectivity, Cuts, connectivity
+
+SIGSTOP = 19
+SIGCONT = 18
+
+Errors = dict[str, str]
+"""Node -> what went wrong there; empty when all went well."""
+
+
+class Holds:
+    """What the nemesis is doing to the nodes of one cluster. `restart` starts the system's process of a node again."""
+
+    def __init__(self, nodes: Sequence[Node], restart: Callable[[Node], object]) -> None:
+        self._nodes = {node.name: node for node in nodes}
+        self._restart = restart
+        self._lock = threading.RLock()
+        self._routing = {name: threading.Lock() for name in self._nodes}
+        self._cuts: dict[int, dict[str, frozenset[str]]] = {}
+        self._held: dict[str, dict[str, set[int]]] = {
+            state: {name: set() for name in self._nodes} for state in ("down", "paused", "frozen")
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every node, in order."""
+        return tuple(self._nodes)
+
+    def node(self, name: str) -> Node:
+        """Return the node called `name`."""
+        return self._nodes[name]
+
+    def held(self, state: str, name: str) -> bool:
+        """Return whether a fault holds `name` "down", "paused" or "frozen"."""
+        with self._lock:
+            return bool(self._held[state][name])
+
+    def remains(self, extra: Cuts | None = None) -> Connectivity:
+        """Return what the cuts and kills of now, and `extra`, leave connected."""
+        with self._lock:
+            cuts = {name: self._drops(name) | frozenset((extra or {}).get(name, ())) for name in self._nodes}
+            down = [name for name in self._nodes if any(self._held[state][name] for state in self._held)]
+        return connectivity(self.names, cuts, down)
+
+    # -- network -----------------------------------------------------------------------------------------------
+    def cut(self, fault: int, cuts: Cuts) -> Errors:
+        """Cut these links for `fault`, in parallel on all receivers."""
+        with self._lock:
+            self._cuts[fault] = {receiver: frozenset(senders) for receiver, senders in cuts.items()}
+        return self._reroute(cuts)
+
+    def reopen(self, fault: int) -> Errors:
+        """Open the links that only `fault` held."""
+        with self._lock:
+            cuts = self._cuts.pop(fault, {})
+        return self._reroute(cuts)
+
+    def cut_now(self, receiver: str, sender: str) -> bool:
+        """Return whether some fault wants packets from `sender` to `receiver` dropped."""
+        with self._lock:
+            return sender in self._drops(receiver)
+
+    def _drops(self, receiver: str) -> frozenset[str]:
+        return frozenset[str]().union(*(cuts.get(receiver, frozenset()) for cuts in self._cuts.values()))
+
+    def _reroute(self, receivers: Iterable[str]) -> Errors:
+        def reroute(name: str) -> None:
+            with self._routing[name]:  # read and applied as one step, or an older set could be applied last
+                with self._lock:
+                    senders = sorted(self._drops(name))
+                self._nodes[name].drop_from([self._nodes[sender] for sender in senders])
+
+        return self.on_each(receivers, reroute)
+
+    # -- processes and disks -----------------------------------------------------------------------------------
+    def kill(self, fault: int, names: Iterable[str]) -> Errors:
+        """SIGKILL the system on these nodes and keep it down."""
+        return self._hold("down", fault, names, lambda node: node.signal(SIGKILL))
+
+    def revive(self, fault: int, names: Iterable[str]) -> Errors:
+        """Start the system again where only `fault` kept it down."""
+        return self._release("down", fault, names, self._restart)
+
+    def pause(self, fault: int, names: Iterable[str]) -> Errors:
+        """SIGSTOP the system on these nodes."""
+        return self._hold("paused", fault, names, lambda node: node.signal(SIGSTOP))
+
+    def resume(self, fault: int, names: Iterable[str]) -> Errors:
+        """SIGCONT it where only `fault` held it."""
+        return self._release("paused", fault, names, self._continue)
+
+    def freeze(self, fault: int, names: Iterable[str]) -> Errors:
+        """Make writes to the data disk block on these nodes."""
+        return self._hold("frozen", fault, names, lambda node: node.freeze_disk())
+
+    def thaw(self, fault: int, names: Iterable[str]) -> Errors:
+        """Let them go on where only `fault` held them."""
+        return self._release("frozen", fault, names, lambda node: node.thaw_disk())
+
+    def heal_all(self) -> Errors:
+        """Undo everything any fault still holds: links, disks, pauses, then kills."""
+        with self._lock:
+            cut = {receiver for cuts in self._cuts.values() for receiver in cuts}
+            self._cuts.clear()
+            held = {state: [name for name, faults in by.items() if faults] for state, by in self._held.items()}
+            for by in self._held.values():
+                for faults in by.values():
+                    faults.clear()
+        errors = self._reroute(cut)
+        errors |= self.on_each(held["frozen"], lambda name: self._nodes[name].thaw_disk())
+        errors |= self.on_each(held["paused"], lambda name: self._continue(self._nodes[name]))
+        errors |= self.on_each(held["down"], lambda name: self._restart(self._nodes[name]))
+        return errors
+
+    def on_each(self, names: Iterable[str], action: Callable[[str], object]) -> Errors:
+        """Do `action` on these nodes at once; return what went wrong, by node. Waits for all of them."""
+        targets = list(names)
+        if not targets:
+            return {}
+        with ThreadPoolExecutor(max_workers=len(targets), thread_name_prefix="nemesis") as pool:
+            started = {name: pool.submit(action, name) for name in targets}
+        raised = {name: future.exception() for name, future in started.items()}
+        return {name: f"{type(error).__name__}: {error}" for name, error in raised.items() if error is not None}
+
+    def _continue(self, node: Node) -> None:
+        if node.process().alive:
+            node.signal(SIGCONT)
+
+    def _hold(self, state: str, fault: int, names: Iterable[str], order: Callable[[Node], object]) -> Errors:
+        targets = list(names)
+        with self._lock:
+            for name in targets:
+                self._held[state][name].add(fault)
+        return self.on_each(targets, lambda name: order(self._nodes[name]))
+
+    def _release(self, state: str, fault: int, names: Iterable[str], order: Callable[[Node], object]) -> Errors:
+        free: list[str] = []
+        with self._lock:
+            for name in names:
+                self._held[state][name].discard(fault)
+                if not self._held[state][name]:
+                    free.append(name)
+        return self.on_each(free, lambda name: order(self._nodes[name]))
+
+
+def drops(cuts: Cuts) -> Mapping[str, list[str]]:
+    """Return cuts as JSON: receiver -> sorted senders."""
+    return {receiver: sorted(senders) for receiver, senders in cuts.items() if senders}

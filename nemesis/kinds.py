@@ -1,0 +1,91 @@
+"""The fault words of the command line: what each draws, and how they are spread over a run.
+
+`phase` places a kind inside the period, so that kinds mostly take turns and sometimes overlap. It belongs to the word
+alone: choosing one more kind moves no other.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from capsize.errors import UsageError, no_such
+from capsize.nemesis.disk import PauseDisk
+from capsize.nemesis.fault import Fault
+from capsize.nemesis.partition import Partition
+from capsize.nemesis.process import Kill, PauseProcess
+from capsize.nemesis.target import asks_for_a_leader
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One word. `draw(rng, nth)` returns its nth fault of a run."""
+
+    word: str
+    says: str
+    phase: float
+    draw: Callable[[random.Random, int], Fault]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The capabilities that its faults need."""
+        return frozenset[str]().union(*(fault.needs for fault in self.examples()))
+
+    @property
+    def asks_for_a_leader(self) -> bool:
+        """Whether any of its faults can only strike while the leader is known."""
+        return any(asks_for_a_leader(fault.target) for fault in self.examples())
+
+    def examples(self) -> list[Fault]:
+        """Return some of its faults: enough that every variant is among them."""
+        return [self.draw(random.Random(seed), nth) for seed in range(16) for nth in range(2)]
+
+
+def always(fault: Fault) -> Callable[[random.Random, int], Fault]:
+    """Draw the same fault every time."""
+    return lambda rng, nth: fault
+
+
+def _partition(rng: random.Random, nth: int) -> Fault:
+    """Isolate the leader and split in halves, in turn; the target of a halving is everybody."""
+    return Partition("leader", "isolate") if nth % 2 == 0 else Partition("all", "halves")
+
+
+def _pause_disk(rng: random.Random, nth: int) -> Fault:
+    return PauseDisk(rng.choice(("leader", "leader", "follower", "one")))
+
+
+_LIST = (
+    Kind("kill-leader", "SIGKILL the leader, start it again", 0.0, always(Kill("leader"))),
+    Kind("kill", "SIGKILL one to all nodes, start them again", 0.1,
+         lambda rng, nth: Kill(rng.choice(("one", "one", "follower", "minority", "majority", "all")))),
+    Kind("pause-process", "SIGSTOP the leader or another, SIGCONT it", 0.2,
+         lambda rng, nth: PauseProcess(rng.choice(("leader", "leader", "one", "minority")))),
+    Kind("partition", "isolate the leader and split in halves, in turn", 0.34, _partition),
+    Kind("isolate-leader", "cut the leader off, both ways", 0.44, always(Partition("leader", "isolate"))),
+    Kind("halves", "split the cluster in two", 0.54, always(Partition("all", "halves"))),
+    Kind("one-way", "cut one direction only: the leader mute, or a node deaf", 0.5,
+         lambda rng, nth: rng.choice((Partition("leader", "mute"), Partition("one", "deaf")))),
+    Kind("ring", "every node hears another majority", 0.6, always(Partition("all", "ring"))),
+    Kind("bridge", "two halves that only one node hears", 0.58, always(Partition("all", "bridge"))),
+    Kind("pause-disk", "block writes and fsyncs of a data disk, mostly the leader's", 0.67, _pause_disk),
+)  # fmt: skip
+
+KINDS: dict[str, Kind] = {kind.word: kind for kind in _LIST}
+
+
+def choose(words: Iterable[str], *, flag: str = "--faults") -> tuple[Kind, ...]:
+    """Return the kinds called `words`, each once, in the given order; "none" alone means no faults.
+
+    Raises UsageError with the nearest known word.
+    """
+    names = list(dict.fromkeys(word.strip() for word in words if word.strip()))
+    if names == ["none"]:
+        return ()
+    if "none" in names:
+        raise UsageError(f"{flag}: 'none' stands alone; got {','.join(names)}")
+    for name in names:
+        if name not in KINDS:
+            raise no_such("fault", name, KINDS, flag=flag, listing="faults")
+    return tuple(KINDS[name] for name in names)

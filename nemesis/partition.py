@@ -1,0 +1,138 @@
+"""Faults of the network: which node stops hearing which. Clients stay connected, so a deposed leader keeps being asked.
+
+Shapes, on nodes a b c d e (x|y: neither hears the other):
+    isolate   the target | everybody else
+    halves    two groups, as equal as can be, drawn at random
+    ring      every node hears a majority, no two the same one (Jepsen's majorities-ring); five nodes or more
+    bridge    two halves that only one node hears
+    mute      nobody hears the target, the target hears everybody     (one way)
+    deaf      the target hears nobody, everybody hears the target     (one way)
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from capsize.errors import no_such
+from capsize.nemesis.connectivity import Cuts
+from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
+from capsize.nemesis.holds import Errors, Holds, drops
+from capsize.nemesis.target import resolve
+
+SHAPES = ("isolate", "halves", "ring", "bridge", "mute", "deaf")
+PROBE_WAIT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Partition(Fault):
+    """Cut links between nodes, per direction; `target` says whom `isolate`, `mute` and `deaf` hit."""
+
+    shape: str = "isolate"
+
+    word = "partition"
+    says = "stop nodes from hearing each other: " + ", ".join(SHAPES)
+    needs = frozenset({"network"})
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise no_such("shape of a partition", self.shape, SHAPES)
+
+    def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
+        nodes = situation.nodes
+        if self.shape in ("halves", "ring", "bridge"):
+            cuts = {"halves": halves, "ring": ring, "bridge": bridge}[self.shape](nodes, rng)
+            targets: tuple[str, ...] = nodes
+        else:
+            targets = resolve(self.target, nodes, situation.leader, rng)
+            rest = [name for name in nodes if name not in targets]
+            cuts = {}
+            if self.shape in ("isolate", "deaf"):
+                cuts |= {name: frozenset(rest) for name in targets}
+            if self.shape in ("isolate", "mute"):
+                cuts |= {name: frozenset(targets) for name in rest}
+        if not targets:
+            return Skip(f"no node is {self.target!r} now")
+        if not any(cuts.values()):
+            return Skip(f"a {self.shape} of {len(nodes)} nodes cuts nothing")
+        return Plan(targets, cuts)
+
+    def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
+        return holds.cut(number, plan.cuts)
+
+    def probe(self, plan: Plan, holds: Holds) -> Probe:
+        probe = _links(plan, holds, expected=True)
+        return Probe(probe.holds, {**probe.seen, "groups": [list(group) for group in holds.remains().groups]})
+
+    def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
+        return holds.reopen(number)
+
+    def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
+        return _links(plan, holds, expected=False)
+
+
+def split(sides: Iterable[Sequence[str]]) -> dict[str, frozenset[str]]:
+    """Return the cuts that keep these groups from hearing each other.
+
+    >>> {name: sorted(cut) for name, cut in split([["n1"], ["n2", "n3"]]).items()}
+    {'n1': ['n2', 'n3'], 'n2': ['n1'], 'n3': ['n1']}
+    """
+    groups = [frozenset(side) for side in sides]
+    everybody = frozenset[str]().union(*groups)
+    return {name: everybody - group for group in groups for name in sorted(group)}
+
+
+def halves(nodes: Sequence[str], rng: random.Random) -> Cuts:
+    """Return the cuts of two groups as equal as can be."""
+    mixed = rng.sample(list(nodes), len(nodes))
+    middle = len(mixed) // 2
+    return split([mixed[:middle], mixed[middle:]])
+
+
+def bridge(nodes: Sequence[str], rng: random.Random) -> Cuts:
+    """Return the cuts of two halves that only one node, the bridge, hears and is heard by."""
+    mixed = rng.sample(list(nodes), len(nodes))
+    middle = len(mixed) // 2
+    return split([mixed[:middle], mixed[middle + 1 :]])
+
+
+def ring(nodes: Sequence[str], rng: random.Random) -> Cuts:
+    """Return the cuts of a ring in which everybody hears only the nearest neighbours that make up a majority."""
+    order = rng.sample(list(nodes), len(nodes))
+    count = len(order)
+    reach = (count // 2 + 1) // 2
+    cuts: dict[str, frozenset[str]] = {}
+    for place, name in enumerate(order):
+        near = {order[(place + step) % count] for step in range(-reach, reach + 1)}
+        cuts[name] = frozenset(order) - near
+    return cuts
+
+
+def _links(plan: Plan, holds: Holds, *, expected: bool) -> Probe:
+    """Probe every planned link, in its direction; links that another fault still holds are left out of a heal."""
+    deadline = time.monotonic() + PROBE_WAIT_S
+    while True:
+        seen: dict[str, list[str]] = {}
+
+        def look(receiver: str, seen: dict[str, list[str]] = seen) -> None:
+            node = holds.node(receiver)
+            wrong: list[str] = []
+            for sender in sorted(plan.cuts[receiver]):
+                if not expected and holds.cut_now(receiver, sender):
+                    continue
+                if node.blocked_from(holds.node(sender)) is not expected:
+                    wrong.append(sender)
+            seen[receiver] = wrong
+
+        errors = holds.on_each([name for name, cut in plan.cuts.items() if cut], look)
+        wrong = {receiver: senders for receiver, senders in seen.items() if senders}
+        if not errors and not wrong:
+            word = "dropped" if expected else "open"
+            return Probe(True, {word: drops(plan.cuts)})
+        if time.monotonic() >= deadline:
+            told: dict[str, Any] = {"still_open" if expected else "still_dropped": wrong}
+            return Probe(False, told | ({"errors": errors} if errors else {}))
+        time.sleep(0.02)

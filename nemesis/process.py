@@ -1,0 +1,100 @@
+"""Faults of processes: SIGKILL and start again, SIGSTOP and SIGCONT."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from capsize.cluster.node import ProcessState
+from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
+from capsize.nemesis.holds import Errors, Holds
+from capsize.nemesis.target import resolve
+
+
+def plan_nodes(fault: Fault, situation: Situation, rng: random.Random) -> Plan | Skip:
+    """Resolve a fault that hits nodes one by one."""
+    targets = resolve(fault.target, situation.nodes, situation.leader, rng)
+    return Plan(targets) if targets else Skip(f"no node is {fault.target!r} now")
+
+
+def look(names: Iterable[str], holds: Holds, good: Callable[[ProcessState], bool], *, wait_s: float) -> Probe:
+    """Read the process state of these nodes until `good` holds on all, at most `wait_s`; report the last look."""
+    deadline = time.monotonic() + wait_s
+    targets = list(names)
+    while True:
+        seen: dict[str, Any] = {}
+
+        def read(name: str, seen: dict[str, Any] = seen) -> bool:
+            state = holds.node(name).process()
+            seen[name] = {"alive": state.alive, "pid": state.pid, "state": state.state}
+            return good(state)
+
+        met: dict[str, bool] = {}
+        errors = holds.on_each(targets, lambda name, met=met, read=read: met.update({name: read(name)}))
+        if not errors and all(met.values()):
+            return Probe(True, seen)
+        if time.monotonic() >= deadline:
+            return Probe(False, seen | {name: {"error": error} for name, error in errors.items()})
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Kill(Fault):
+    """SIGKILL; started again when it heals. The page cache survives it: fsync is not tested by this fault."""
+
+    word = "kill"
+    says = "SIGKILL the system's process, start it again later"
+    needs = frozenset({"processes"})
+
+    def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
+        plan = plan_nodes(self, situation, rng)
+        if isinstance(plan, Plan):
+            stuck = [name for name in plan.targets if holds.held("frozen", name)]
+            if stuck:  # SIGKILL waits for the thaw: the fault could not land
+                return Skip(f"the disk of {', '.join(stuck)} is paused: a process stuck in it cannot be killed")
+        return plan
+
+    def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
+        return holds.kill(number, plan.targets)
+
+    def probe(self, plan: Plan, holds: Holds) -> Probe:
+        return look(plan.targets, holds, lambda state: not state.alive, wait_s=1.0)
+
+    def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
+        return holds.revive(number, plan.targets)
+
+    def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
+        free = [name for name in plan.targets if not holds.held("down", name)]
+        return look(free, holds, lambda state: state.alive, wait_s=5.0)
+
+
+@dataclass(frozen=True)
+class PauseProcess(Fault):
+    """SIGSTOP; SIGCONT when it heals. A paused leader wakes up still believing that it leads."""
+
+    word = "pause-process"
+    says = "SIGSTOP the system's process, SIGCONT it later"
+    needs = frozenset({"processes"})
+
+    def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
+        plan = plan_nodes(self, situation, rng)
+        if isinstance(plan, Plan):
+            alive = tuple(name for name in plan.targets if not holds.held("down", name))
+            return Plan(alive) if alive else Skip(f"{', '.join(plan.targets)} is down: nothing to pause")
+        return plan
+
+    def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
+        return holds.pause(number, plan.targets)
+
+    def probe(self, plan: Plan, holds: Holds) -> Probe:
+        return look(plan.targets, holds, lambda state: state.alive and state.state in ("T", "t"), wait_s=1.0)
+
+    def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
+        return holds.resume(number, plan.targets)
+
+    def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
+        free = [name for name in plan.targets if not holds.held("paused", name) and not holds.held("down", name)]
+        return look(free, holds, lambda state: state.alive and state.state not in ("T", "t"), wait_s=2.0)
