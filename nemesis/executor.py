@@ -13,8 +13,7 @@ from typing import Any
 
 from capsize.clock import Clock
 from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
-from capsize.nemesis.holds import Errors, Holds
-from capsize.nemesis.partition import drops
+from capsize.nemesis.holds import Errors, Holds, drops
 from capsize.nemesis.schedule import Schedule, Step
 from capsize.nemesis.target import asks_for_a_leader
 from capsize.seed import stream

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from capsize.cluster.node import ProcessState
 from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
@@ -25,19 +24,17 @@ def look(names: Iterable[str], holds: Holds, good: Callable[[ProcessState], bool
     deadline = time.monotonic() + wait_s
     targets = list(names)
     while True:
-        seen: dict[str, Any] = {}
+        states: dict[str, ProcessState] = {}
 
-        def read(name: str, seen: dict[str, Any] = seen) -> bool:
-            state = holds.node(name).process()
-            seen[name] = {"alive": state.alive, "pid": state.pid, "state": state.state}
-            return good(state)
+        def read(name: str, states: dict[str, ProcessState] = states) -> None:
+            states[name] = holds.node(name).process()
 
-        met: dict[str, bool] = {}
-        errors = holds.on_each(targets, lambda name, met=met, read=read: met.update({name: read(name)}))
-        if not errors and all(met.values()):
+        errors = holds.on_each(targets, read)
+        seen = {name: {"alive": s.alive, "pid": s.pid, "state": s.state} for name, s in sorted(states.items())}
+        if not errors and all(good(state) for state in states.values()):
             return Probe(True, seen)
         if time.monotonic() >= deadline:
-            return Probe(False, seen | {name: {"error": error} for name, error in errors.items()})
+            return Probe(False, {**seen, **{name: {"error": error} for name, error in errors.items()}})
         time.sleep(0.02)
 
 

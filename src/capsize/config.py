@@ -1,0 +1,119 @@
+"""What one run was asked to do, frozen: the same config, seed and code ask the same of every cluster."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from capsize.errors import StoreError, UsageError
+
+BACKENDS = ("auto", "docker", "local")
+DEFAULT_FAULTS = ("kill-leader", "partition", "pause-disk")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One run. `store` is where it is kept and no part of what is tested; `options` go to the system's adapter."""
+
+    seed: int
+    system: str = "raft"
+    workload: str = "register"
+    faults: tuple[str, ...] = DEFAULT_FAULTS
+    time_limit_s: float = 30.0
+    nodes: int = 5
+    concurrency: int = 2
+    """Client threads per node."""
+    rate: float = 200.0
+    """Operations per second, all clients together."""
+    backend: str = "auto"
+    name: str = ""
+    """The folder in the store; the workload's name when empty."""
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    timeout_s: float = 2.0
+    """How long a client waits for one answer."""
+    recovery_timeout_s: float = 30.0
+    """How long the system may take to serve again after everything is healed."""
+    schedule: str = ""
+    """A schedule file to follow instead of drawing one."""
+    keep: bool = False
+    """Leave the cluster running for inspection."""
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("seed", 0, 2**63 - 1),
+            ("nodes", 1, 99),
+            ("concurrency", 1, 100),
+            ("rate", 0.1, 100_000),
+            ("time_limit_s", 1, 86_400),
+            ("timeout_s", 0.05, 600),
+            ("recovery_timeout_s", 1, 3_600),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                flag = "--" + name.removesuffix("_s").replace("_", "-")
+                raise UsageError(f"{flag}: {value:g} is out of range; expected {least:g} to {most:g}")
+        if self.backend not in BACKENDS:
+            raise UsageError(f"--backend: no place is called {self.backend!r}; expected one of {', '.join(BACKENDS)}")
+        if "/" in self.name or self.name.startswith("."):
+            raise UsageError(f"--name: {self.name!r} is no folder name; expected letters, digits, '-' and '_'")
+
+    @property
+    def folder_name(self) -> str:
+        """The name under which the store keeps this run."""
+        return self.name or self.workload
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the config as JSON values."""
+        return asdict(self) | {"faults": list(self.faults), "options": dict(self.options)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
+        """Return the config that `to_json` wrote; keys of a later version are ignored."""
+        known = {item.name for item in fields(cls)}
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known})
+        except TypeError as error:
+            raise StoreError(f"run.json: the config cannot be read: {error}") from error
+
+    def command(self) -> str:
+        """Return the exact command that repeats this run, defaults left out.
+
+        >>> RunConfig(seed=7, time_limit_s=20, options={"fsync": "off"}).command()
+        'capsize run --system raft --workload register --faults kill-leader,partition,pause-disk --opt fsync=off --time-limit 20 --seed 7'
+        """
+        words = ["capsize", "run", "--system", self.system, "--workload", self.workload]
+        words += ["--schedule", self.schedule] if self.schedule else []
+        words += ["--faults", ",".join(self.faults) or "none"]
+        for key, value in sorted(self.options.items()):
+            words += ["--opt", f"{key}={value}"]
+        for item in fields(self):
+            if item.name in _SHOWN_IF_CHANGED and getattr(self, item.name) != item.default:
+                value = getattr(self, item.name)
+                flag = "--" + item.name.removesuffix("_s").replace("_", "-")
+                words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+        words += ["--keep"] if self.keep else []
+        return shlex.join([*words, "--seed", str(self.seed)])
+
+
+_SHOWN_IF_CHANGED = (
+    "time_limit_s", "nodes", "concurrency", "rate", "backend", "name", "timeout_s", "recovery_timeout_s"
+)  # fmt: skip
+
+
+def parse_options(pairs: list[str]) -> dict[str, str]:
+    """Return `--opt key=value` words as a mapping.
+
+    >>> parse_options(["fsync=off", "mutant=a,b"])
+    {'fsync': 'off', 'mutant': 'a,b'}
+    """
+    options: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--opt: {pair!r} is no option; expected key=value, e.g. fsync=off")
+        if key in options:
+            raise UsageError(f"--opt: {key} is given twice ({options[key]} and {value})")
+        options[key] = value
+    return options
