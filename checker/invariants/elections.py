@@ -1,0 +1,117 @@
+"""I1, I2, I5: one leader a term, one vote a term, and votes only for logs that are up to date."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from capsize.checker.invariants.replica import Cluster, Replica
+from capsize.checker.invariants.rule import Rule
+from capsize.checker.trace import TraceEvent
+
+
+class ElectionSafety(Rule):
+    """I1: over all time, not only at one moment, no term has two leaders."""
+
+    id = "I1"
+    name = "two-leaders-in-a-term"
+    title = "Election Safety"
+    source = "Raft paper §5.2, Figure 3"
+    needs = "become_leader events"
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.leaders: dict[int, TraceEvent] = {}
+
+    def on_become_leader(self, event: TraceEvent, replica: Replica) -> None:
+        term = event.state.term
+        first = self.leaders.setdefault(term, event)
+        self.checks += 1
+        if first.node != event.node:
+            self.report(f"{event.node} became leader of term {term}, which {first.node} already led", first, event)
+        elif first is not event and first.inc != event.inc:
+            self.report(f"{event.node} became leader of term {term} again after a restart", first, event)
+
+
+class VoteOnce(Rule):
+    """I2: a server votes for at most one candidate in a term, itself included, also across restarts.
+
+    A system that lets a candidate vote again after it stepped down within the term (CCF does, by design) is
+    reported; leave the rule out for it.
+    """
+
+    id = "I2"
+    name = "voted-twice"
+    title = "one vote a term"
+    source = "Raft paper §5.2"
+    needs = "vote_granted or become_candidate events, or sent vote replies"
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.votes: dict[tuple[str, int], tuple[str, TraceEvent]] = {}
+
+    def _vote(self, event: TraceEvent, term: int, candidate: str) -> None:
+        first, when = self.votes.setdefault((event.node, term), (candidate, event))
+        self.checks += 1
+        if first != candidate:
+            self.report(
+                f"{event.node} voted for {candidate} in term {term}, in which it had voted for {first}", when, event
+            )
+
+    def on_vote_granted(self, event: TraceEvent, replica: Replica) -> None:
+        if event.state.vote is not None:
+            self._vote(event, event.state.term, event.state.vote)
+
+    def on_become_candidate(self, event: TraceEvent, replica: Replica) -> None:
+        if event.state.vote is not None:
+            self._vote(event, event.state.term, event.node)
+
+    def on_send(self, event: TraceEvent, replica: Replica) -> None:
+        if event.msg.get("type") == "RVR" and event.msg.get("granted"):
+            self._vote(event, event.msg["term"], event.msg["to"])
+
+
+class LogTerms(Rule):
+    """I5: terms never fall along a log nor exceed the node's own, and a vote goes to a log at least as up to date."""
+
+    id = "I5"
+    name = "vote-for-a-stale-log"
+    title = "up-to-date check"
+    source = "Raft paper §5.4.1"
+    needs = "append events, or vote_granted events with the vote requests received"
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.requests: dict[tuple[str, str], TraceEvent] = {}
+
+    def on_recv(self, event: TraceEvent, replica: Replica) -> None:
+        if event.msg.get("type") == "RV":
+            self.requests[event.node, event.msg["from"]] = event
+
+    def on_vote_granted(self, event: TraceEvent, replica: Replica) -> None:
+        candidate, own = event.state.vote, event.state.last
+        request = self.requests.get((event.node, candidate or ""))
+        if candidate == event.node or request is None or own is None:
+            return
+        message: Any = request.msg
+        if message.get("term") != event.state.term or "last" not in message:
+            return
+        index, term = message["last"]
+        self.checks += 1
+        if (term, index) < (own[1], own[0]):
+            self.report(
+                f"{event.node} voted for {candidate} in term {event.state.term}, whose log ends at index {index} of "
+                "term "
+                f"{term}, behind its own at index {own[0]} of term {own[1]}",
+                request,
+                event,
+            )
+
+    def on_append(self, event: TraceEvent, replica: Replica) -> None:
+        before = replica.term_at(event.entries()[0].index - 1) if event.e else None
+        for entry in event.entries():
+            self.checks += 1
+            if before is not None and entry.term < before:
+                self.report(f"{event.node} appended {entry} after an entry of the later term {before}", event)
+            if entry.term > event.state.term:
+                self.report(f"{event.node} appended {entry} while its own term was {event.state.term}", event)
+            before = entry.term

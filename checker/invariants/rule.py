@@ -1,0 +1,58 @@
+"""What every invariant has: a name, its source, the evidence it needs, and handlers for the events it judges.
+
+A rule's method `on_append` is called for every `append` event, `on_state` whenever an event changed the node's
+state. It counts each comparison it makes in `checks`: a rule that compared nothing has not judged anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from capsize.checker.invariants.replica import Cluster, Replica
+from capsize.checker.trace import TraceEvent
+from capsize.verdict import Anomaly
+
+Handler = Callable[[TraceEvent, Replica], None]
+
+
+class Rule:
+    """One invariant over the events of all nodes, fed in an order in which sending comes before receiving."""
+
+    id: ClassVar[str]
+    name: ClassVar[str]
+    """The anomaly's name when the rule is broken."""
+    title: ClassVar[str]
+    source: ClassVar[str]
+    """Section of the Raft paper (Ongaro & Ousterhout 2014, extended version) or of Ongaro's thesis (2014)."""
+    needs: ClassVar[str]
+    """What a trace must hold so that the rule can judge it."""
+    kept: ClassVar[int] = 5
+    """Anomalies reported in full; further ones are counted."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.checks = 0
+        self.broken = 0
+        self.anomalies: list[Anomaly] = []
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return the rule's handlers by the event they judge; "state" stands for every change of state."""
+        return {name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")}
+
+    def report(self, because: str, *events: TraceEvent | None, **details: Any) -> None:
+        """Record that the rule is broken, with the events that prove it."""
+        self.broken += 1
+        if len(self.anomalies) < self.kept:
+            self.anomalies.append(
+                Anomaly(
+                    name=self.name,
+                    because=(f"{because} ({self.id}, {self.title}: {self.source}).",),
+                    events=tuple(event.to_json() for event in events if event is not None),
+                    details={
+                        "invariant": self.id,
+                        "node": events[-1].node if events and events[-1] else None,
+                        **details,
+                    },
+                )
+            )
