@@ -73,15 +73,16 @@ class RunConfig:
         """Return the config that `to_json` wrote; keys of a later version are ignored."""
         known = {item.name for item in fields(cls)}
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known})
+            given: dict[str, Any] = {key: value for key, value in data.items() if key in known}
+            return cls(**given | {"faults": tuple(given.get("faults", ()))})
         except TypeError as error:
             raise StoreError(f"run.json: the config cannot be read: {error}") from error
 
     def command(self) -> str:
         """Return the exact command that repeats this run, defaults left out.
 
-        >>> RunConfig(seed=7, time_limit_s=20, options={"fsync": "off"}).command()
-        'capsize run --system raft --workload register --faults kill-leader,partition,pause-disk --opt fsync=off --time-limit 20 --seed 7'
+        >>> RunConfig(seed=7, time_limit_s=20, faults=("kill",), options={"fsync": "off"}).command()
+        'capsize run --system raft --workload register --faults kill --opt fsync=off --time-limit 20 --seed 7'
         """
         words = ["capsize", "run", "--system", self.system, "--workload", self.workload]
         words += ["--schedule", self.schedule] if self.schedule else []

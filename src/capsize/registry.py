@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeVar
 
-from capsize.errors import SystemError_, UsageError, no_such
+from capsize.errors import AdapterError, UsageError, no_such
 
 SYSTEMS_GROUP = "capsize.systems"
 
@@ -34,7 +34,7 @@ def system_words() -> dict[str, str]:
 def load_system(word: str) -> Callable[..., object]:
     """Return the class of the system called `word`, or written as `module:Class` (also from the working directory).
 
-    Raises UsageError for a word that stands for nothing, SystemError_ for an adapter that cannot be imported.
+    Raises UsageError for a word that stands for nothing, AdapterError for an adapter that cannot be imported.
     """
     words = system_words()
     if word not in words and ":" not in word:
@@ -53,9 +53,9 @@ def load_system(word: str) -> Callable[..., object]:
             raise UsageError(
                 f"--system: no module is called {module_name!r}; is it installed, or in this folder?"
             ) from error
-        raise SystemError_(f"the adapter {place} needs the module {error.name!r}, which is not installed") from error
+        raise AdapterError(f"the adapter {place} needs the module {error.name!r}, which is not installed") from error
     except Exception as error:  # anything an adapter's module does while it is imported is the adapter's fault
-        raise SystemError_(f"the adapter {place} cannot be imported: {type(error).__name__}: {error}") from error
+        raise AdapterError(f"the adapter {place} cannot be imported: {type(error).__name__}: {error}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         raise UsageError(f"--system: {module_name} has no class {class_name!r}")
