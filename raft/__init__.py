@@ -1,1 +1,1 @@
-"""The reference Raft: pure core, storage, asyncio node. Standard library only, so that it runs on any host with Python 3."""
+"""The reference Raft: pure core, storage, asyncio node. Standard library only: it runs wherever Python 3 does."""
