@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 SIGKILL = 9
 SIGTERM = 15
@@ -37,11 +38,22 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """The system's main process, read from the outside: alive, its pid, its state letter ("S", "T", "D", …)."""
+    """The system's main process on a node, seen from outside: alive, its pid, its state letter ("S", "T", "D", …)."""
 
     alive: bool
     pid: int | None = None
     state: str | None = None
+    code: int | None = None
+    """The exit code of one that has ended, negative for a signal; None when it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskProbe:
+    """What a write and fsync of a new file on the data disk met: it was done, it stalled, or it failed with `said`."""
+
+    outcome: Literal["done", "stalled", "failed"]
+    elapsed_ms: float
+    said: str = ""
 
 
 class Node(ABC):
@@ -55,6 +67,8 @@ class Node(ABC):
     """The system's data: a mounted disk of its own when the place has `disks`."""
     log_dir: str
     """Logs and traces, outside the data disk, collected after the run."""
+    python: str = "python3"
+    """The Python of that host."""
 
     # -- addresses -------------------------------------------------------------------------------------------
     @abstractmethod
@@ -92,11 +106,18 @@ class Node(ABC):
 
     @abstractmethod
     def signal(self, number: int) -> None:
-        """Send a signal to the system's process group, by its recorded pid."""
+        """Send a signal to the system's process group, by its recorded pid; nothing happens when it is not running."""
 
     @abstractmethod
     def process(self) -> ProcessState:
         """Return the state of the system's process, read from /proc."""
+
+    @abstractmethod
+    def kill(self, *, wait_s: float = 5.0) -> bool:
+        """End the system's process group with SIGKILL; return whether it is gone within `wait_s`.
+
+        One that hangs in a write to a frozen disk cannot die before the thaw: then this is False.
+        """
 
     # -- network -------------------------------------------------------------------------------------------------
     @abstractmethod
@@ -114,12 +135,50 @@ class Node(ABC):
 
     @abstractmethod
     def thaw_disk(self) -> None:
-        """Let them go on (FITHAW); idempotent."""
+        """Let them go on (FITHAW), also after `slow_disk`; idempotent."""
 
     @abstractmethod
+    def disk_probe(self, *, wait_s: float = 0.2) -> DiskProbe:
+        """Write and fsync a new file on the data disk, in a process of its own, and tell what happened."""
+
     def disk_stalls(self, *, wait_s: float = 0.2) -> bool:
         """Probe: return True when an fsync on the data disk does not return within `wait_s`."""
+        return self.disk_probe(wait_s=wait_s).outcome == "stalled"
+
+    @abstractmethod
+    def slow_disk(self, *, stall_ms: float, run_ms: float) -> None:
+        """Freeze the disk for `stall_ms`, let it go on for `run_ms`, over and over, until `thaw_disk`."""
+
+    @abstractmethod
+    def fill_disk(self) -> int:
+        """Take all free space of the data disk (writes meet ENOSPC); return the bytes taken."""
+
+    @abstractmethod
+    def drain_disk(self) -> None:
+        """Give the space back; idempotent."""
+
+    @abstractmethod
+    def break_disk(self) -> None:
+        """Make every further write fail (EIO) and lose what was never synced. Ended by `power_off`, `power_on`."""
+
+    @abstractmethod
+    def power_off(self) -> Sequence[str]:
+        """Pull the plug: everything that was not synced is lost. Return the steps, each confirmed, in order:
+
+        "stopped" (when it ran), "disk-cut", "killed", "unmounted".
+        """
+
+    @abstractmethod
+    def power_on(self) -> Sequence[str]:
+        """Mount the data disk again, which replays its journal; returns ("mounted",). The process is not started."""
 
     @abstractmethod
     def wipe(self) -> None:
         """Empty the data directory; the process must be stopped."""
+
+    @abstractmethod
+    def heal(self) -> Sequence[str]:
+        """Undo every fault of this node, idempotently; return what could not be undone.
+
+        A stopped process goes on, a dead disk is mounted anew (its process is ended by that and is not started).
+        """

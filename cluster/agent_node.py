@@ -1,0 +1,207 @@
+"""A node that is driven through its agent, whatever carries the orders: an exec, a pipe or an ssh channel."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import secrets
+import tarfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from capsize.cluster.node import Command, Completed, DiskProbe, Node, ProcessState
+from capsize.cluster.orders import Agent, Answer
+from capsize.errors import BackendError, Refused
+
+CHUNK = 256 << 10
+IN_FLIGHT = 4
+
+
+class AgentNode(Node):
+    """What docker, ssh and local nodes have in common; `address` is the node's own, as its peers see it."""
+
+    def __init__(
+        self,
+        name: str,
+        agent: Agent,
+        root: str,
+        address: str,
+        number: Callable[[str], int],
+        why_no_disks: Callable[[], str],
+    ) -> None:
+        self.name = name
+        self.agent = agent
+        self.root = root
+        self.address = address
+        self.install_dir = f"{root}/install"
+        self.data_dir = f"{root}/disk/data"
+        self.log_dir = f"{root}/log"
+        self._number = number
+        self._why_no_disks = why_no_disks
+
+    def __repr__(self) -> str:
+        return f"<node {self.name} at {self.address}>"
+
+    # -- addresses -------------------------------------------------------------------------------------------
+    def listen(self, port: str) -> tuple[str, int]:
+        return self.address, self._number(port)
+
+    def reach(self, port: str, *, frm: Node | None = None) -> tuple[str, int]:
+        return self.address, self._number(port)
+
+    # -- files and commands ------------------------------------------------------------------------------------
+    def run(self, argv: Sequence[str], *, timeout_s: float = 30.0) -> Completed:
+        done = self.agent.order("run", within_s=timeout_s + 5.0, argv=list(argv), timeout_s=timeout_s)
+        return Completed(done["code"], done["out"], done["err"])
+
+    def upload(self, source: Path | bytes, target: str, *, mode: int = 0o644) -> None:
+        if isinstance(source, bytes):
+            self._put(source, target, mode)
+        elif source.is_dir():
+            archive = f"{self.root}/run/upload-{secrets.token_hex(4)}.tar"
+            self._put(_packed(source), archive, 0o600)
+            self.agent.order("unpack", within_s=60.0, archive=archive, target=target)
+        elif source.is_file():
+            self._put(source.read_bytes(), target, mode)
+        else:
+            raise BackendError(f"{self.name}: cannot upload {source}: there is no such file or folder here")
+
+    def _put(self, data: bytes, target: str, mode: int) -> None:
+        """Send in parts; all but the last may be in flight together, the last one moves the file into place."""
+        flying: deque[Future[Answer]] = deque()
+        for offset in range(0, max(len(data), 1), CHUNK):
+            last = offset + CHUNK >= len(data)
+            while flying and (last or offset == CHUNK or len(flying) >= IN_FLIGHT):
+                self.agent.answer(flying.popleft(), "put", 30.0)
+            part = base64.b64encode(data[offset : offset + CHUNK]).decode()
+            more = {"mode": mode} if last else {}
+            flying.append(self.agent.order_async("put", target=target, data=part, offset=offset, **more))
+        self.agent.answer(flying.popleft(), "put", 30.0)
+
+    def download(self, source: str, target: Path) -> None:
+        packed = self.agent.order("pack", within_s=60.0, source=source)
+        data = io.BytesIO()
+        offset = 0
+        while offset < packed["size"]:
+            part, offset = self._read(packed["path"], offset, min(CHUNK, packed["size"] - offset))
+            if not part:
+                break
+            data.write(part)
+        if not packed["folder"]:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data.getvalue())
+            return
+        self.agent.order("remove", path=packed["path"])
+        target.mkdir(parents=True, exist_ok=True)
+        data.seek(0)
+        with tarfile.open(fileobj=data) as tar:
+            tar.extractall(target, filter="data")
+
+    def read_tail(self, source: str, offset: int) -> tuple[bytes, int]:
+        whole = bytearray()
+        for _ in itertools.repeat(None):
+            part, offset = self._read(source, offset, CHUNK)
+            whole += part
+            if len(part) < CHUNK:
+                break
+        return bytes(whole), offset
+
+    def _read(self, source: str, offset: int, limit: int) -> tuple[bytes, int]:
+        read = self.agent.order("read", within_s=30.0, source=source, offset=offset, limit=limit)
+        return base64.b64decode(read["data"]), read["offset"]
+
+    # -- the system's process --------------------------------------------------------------------------------
+    def start(self, command: Command) -> int:
+        started = self.agent.order(
+            "start", argv=list(command.argv), env=dict(command.env), cwd=command.cwd, log=command.log
+        )
+        return int(started["pid"])
+
+    def signal(self, number: int) -> None:
+        self.agent.order("signal", number=int(number))
+
+    def process(self) -> ProcessState:
+        seen = self.agent.order("process")
+        return ProcessState(seen["alive"], seen["pid"], seen["state"], seen["code"])
+
+    def kill(self, *, wait_s: float = 5.0) -> bool:
+        return bool(self.agent.order("kill", within_s=wait_s + 5.0, wait_s=wait_s)["gone"])
+
+    # -- network -------------------------------------------------------------------------------------------------
+    def drop_from(self, peers: Sequence[Node]) -> None:
+        self.agent.order("drop", sources=[peer.address for peer in peers if isinstance(peer, AgentNode)])
+
+    def blocked_from(self, peer: Node) -> bool:
+        assert isinstance(peer, AgentNode)
+        port = int(self.agent.order("listen_probe")["port"])
+        return not self._word_arrives(peer, self.address, port, "udp", wait_s=0.15)
+
+    def _word_arrives(self, peer: AgentNode, host: str, port: int, kind: str, *, wait_s: float) -> bool:
+        """Have `peer` send a word to this node at (host, port); return whether it arrived."""
+        word = f"{peer.name}-to-{self.name}-{secrets.token_hex(6)}"
+        sent = peer.agent.order("send_probe", host=host, port=port, word=word, kind=kind)
+        if not sent["sent"]:
+            raise BackendError(f"{peer.name}: could not send a probe to {self.name}: {sent['said']}")
+        return bool(self.agent.order("wait_probe", word=word, wait_s=wait_s)["heard"])
+
+    # -- disk ------------------------------------------------------------------------------------------------------
+    def _need_disk(self) -> None:
+        why = self._why_no_disks()
+        if why:
+            raise Refused(f"{self.name}: {why}")
+
+    def freeze_disk(self) -> None:
+        self._need_disk()
+        self.agent.order("freeze")
+
+    def thaw_disk(self) -> None:
+        self._need_disk()
+        self.agent.order("thaw")
+
+    def disk_probe(self, *, wait_s: float = 0.2) -> DiskProbe:
+        self._need_disk()
+        met = self.agent.order("disk_probe", within_s=wait_s + 10.0, wait_s=wait_s)
+        return DiskProbe(met["outcome"], met["elapsed_ms"], met["said"])
+
+    def slow_disk(self, *, stall_ms: float, run_ms: float) -> None:
+        self._need_disk()
+        self.agent.order("slow", stall_ms=stall_ms, run_ms=run_ms)
+
+    def fill_disk(self) -> int:
+        self._need_disk()
+        return int(self.agent.order("fill", within_s=30.0)["filled_bytes"])
+
+    def drain_disk(self) -> None:
+        self._need_disk()
+        self.agent.order("drain", within_s=30.0)
+
+    def break_disk(self) -> None:
+        self._need_disk()
+        self.agent.order("kill_writes")
+
+    def power_off(self) -> Sequence[str]:
+        self._need_disk()
+        return tuple(self.agent.order("power_off", within_s=20.0)["steps"])
+
+    def power_on(self) -> Sequence[str]:
+        self._need_disk()
+        return tuple(self.agent.order("power_on", within_s=20.0)["steps"])
+
+    def wipe(self) -> None:
+        self.agent.order("wipe", within_s=30.0)
+
+    def heal(self) -> Sequence[str]:
+        return tuple(f"{self.name}: {problem}" for problem in self.agent.order("heal", within_s=30.0)["problems"])
+
+
+def _packed(folder: Path) -> bytes:
+    """Return the folder's contents as a tar archive, without what Python compiled."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for path in sorted(folder.rglob("*")):
+            if "__pycache__" not in path.parts:
+                tar.add(path, arcname=str(path.relative_to(folder)), recursive=False)
+    return data.getvalue()

@@ -1,0 +1,212 @@
+"""The relay: every directed link between two local nodes goes through it, so that it can be cut without root.
+
+Standard library only; speaks like the agent: JSON-lines orders on stdin, answers on stdout, ends with stdin.
+
+A link (frm, to, port) is a listening socket that node `frm` connects to in order to reach `port` of node `to`. What
+flows through its connections belongs to two *flows*, frm→to and to→frm: a flow is what packets sent from one host
+to another are on a real network, and a flow is what is cut. A cut flow passes nothing and closes nothing, like
+dropped packets: its bytes wait, bounded, in the sender's socket; a connection that is opened meanwhile stays silent;
+that the other side has gone is not learnt. When the flow is healed the bytes go on, as TCP would send them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+HELD_BYTES_MAX = 1 << 20
+"""A side that has this much unsent stops its sender from being read."""
+
+
+class Flow:
+    """What travels from one node to another, over whichever connection."""
+
+    def __init__(self, frm: str, to: str) -> None:
+        self.frm = frm
+        self.to = to
+        self.cut = False
+        self.sides: set[Side] = set()
+        self.waiting: list[Callable[[], None]] = []
+        self.passed_bytes = 0
+
+    def set(self, cut: bool) -> None:
+        """Cut or heal; takes effect on every connection at once."""
+        if cut == self.cut:
+            return
+        self.cut = cut
+        for side in list(self.sides):
+            side.adjust()
+        if not cut:
+            waiting, self.waiting = self.waiting, []
+            for go_on in waiting:
+                go_on()
+
+
+class Side(asyncio.Protocol):
+    """One end of a relayed connection: reads what its node sends, and hands it to the other end."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.other: Side | None = None
+        self.transport: asyncio.Transport | None = None
+        self.full = False
+        self.reading = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HELD_BYTES_MAX)
+        self.flow.sides.add(self)
+        self.adjust()
+
+    def adjust(self) -> None:
+        """Read on, or stop reading, as the flow, the other end and its buffer say."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        wanted = not self.flow.cut and self.other is not None and not self.other.full
+        if wanted and not self.reading:
+            self.transport.resume_reading()
+        elif not wanted and self.reading:
+            self.transport.pause_reading()
+        self.reading = wanted
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.flow.passed_bytes += len(data)
+            self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        if self.other is not None and self.other.transport is not None and self.other.transport.can_write_eof():
+            self.other.transport.write_eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the other end, but only once the flow lets it through."""
+        self.flow.sides.discard(self)
+        other = self.other
+        if other is None or other.transport is None:
+            return
+        end = other.transport.abort if exc else other.transport.close
+        if self.flow.cut:
+            self.flow.waiting.append(end)
+        else:
+            end()
+
+    def pause_writing(self) -> None:
+        self.full = True
+        if self.other is not None:
+            self.other.adjust()
+
+    def resume_writing(self) -> None:
+        self.full = False
+        if self.other is not None:
+            self.other.adjust()
+
+
+class Link:
+    """A listening socket: the way from node `frm` to one port of node `to`."""
+
+    def __init__(self, relay: Relay, frm: str, to: str, target: tuple[str, int]) -> None:
+        self.there = relay.flow(frm, to)
+        self.back = relay.flow(to, frm)
+        self.target = target
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self, host: str) -> tuple[asyncio.Server, int]:
+        server = await asyncio.get_running_loop().create_server(self.accept, host, 0, backlog=512)
+        return server, int(server.sockets[0].getsockname()[1])
+
+    def accept(self) -> Side:
+        near = Side(self.there)
+        task = asyncio.get_running_loop().create_task(self.join(near))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return near
+
+    async def join(self, near: Side) -> None:
+        """Connect onwards once both flows are open: a handshake needs both directions."""
+        loop = asyncio.get_running_loop()
+        for flow in (self.there, self.back, self.there):
+            while flow.cut:
+                opened: asyncio.Future[None] = loop.create_future()
+                flow.waiting.append(partial(opened.set_result, None))
+                await opened
+        far = Side(self.back)
+        far.other = near
+        try:
+            await loop.create_connection(lambda: far, *self.target)
+        except OSError:
+            if near.transport is not None:
+                near.transport.abort()
+            return
+        near.other = far
+        if near.transport is None or near.transport.is_closing():
+            assert far.transport is not None
+            far.transport.abort()
+            return
+        near.adjust()
+        far.adjust()
+
+
+class Relay:
+    """All links and flows of one run, and the orders on them."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.flows: dict[tuple[str, str], Flow] = {}
+        self.links: dict[tuple[str, str, str], tuple[asyncio.Server, int]] = {}
+
+    def flow(self, frm: str, to: str) -> Flow:
+        return self.flows.setdefault((frm, to), Flow(frm, to))
+
+    async def do_open(self, frm: str, to: str, port: str, target: list[Any]) -> dict[str, Any]:
+        """Make the link if it is not there yet; return the port on which it listens."""
+        if (frm, to, port) not in self.links:
+            self.links[frm, to, port] = await Link(self, frm, to, (target[0], target[1])).listen(self.host)
+        return {"port": self.links[frm, to, port][1]}
+
+    async def do_cut(self, to: str, frm: list[str]) -> None:
+        """Cut exactly the flows from these nodes to `to`; heal the others that lead there."""
+        for name in frm:
+            self.flow(name, to)
+        for flow in list(self.flows.values()):
+            if flow.to == to:
+                flow.set(flow.frm in frm)
+
+    async def do_heal(self) -> None:
+        for flow in list(self.flows.values()):
+            flow.set(False)
+
+    async def do_ping(self) -> dict[str, Any]:
+        return {"passed_bytes": {f"{flow.frm}-{flow.to}": flow.passed_bytes for flow in self.flows.values()}}
+
+    async def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
+        number, do = order.pop("id"), order.pop("do")
+        try:
+            result = await getattr(self, f"do_{do}")(**order)
+        except Exception as error:  # whatever an order meets is the controller's to judge
+            return {"id": number, "ok": False, "error": f"{type(error).__name__}: {error}"}
+        return {"id": number, "ok": True, "at_ns": time.monotonic_ns(), **(result or {})}
+
+
+async def serve(host: str) -> None:
+    loop = asyncio.get_running_loop()
+    orders = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    relay = Relay(host)
+    while line := await orders.readline():
+        answer = await relay.carry_out(json.loads(line))
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def main() -> None:
+    asyncio.run(serve(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"))
+
+
+if __name__ == "__main__":
+    main()
