@@ -1,0 +1,192 @@
+"""What each node was, and when: spans of role and term, commit points, and marks for what happened to it.
+
+The nodes' own traces are the source when they are there. Without them the recording's "leader" lines and the kill
+faults still show who led and who was down. Trace times are the host's monotonic clock; `run.json` says where on
+it the run began (`origin_ns`), else the wall clock of its start is used and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from capsize.report.faults import FaultRow
+from capsize.report.lanes import natural
+from capsize.report.ledger import Ledger, parse
+from capsize.report.plain import count, visible
+
+ROLES = {"L": "leader", "F": "follower", "C": "candidate", "P": "pre-candidate"}
+MOST_LINES = 3_000_000
+MOST_POINTS = 4_000
+SILENT_US = 1_500_000
+"""A trace that stops this long before the run's end belongs to a node that was not running."""
+
+MARKS = {
+    "recover": "started",
+    "become_candidate": "stood for election",
+    "become_leader": "became leader",
+    "truncate": "cut its log",
+    "snapshot_installed": "installed a snapshot",
+    "snapshot_taken": "took a snapshot",
+    "config": "configuration changed",
+    "stop": "stopped",
+}
+
+
+@dataclass(slots=True)
+class NodeLane:
+    """One node: `spans` of (start, end, role, term), `commits` of (time, index), `marks` of (time, event, text)."""
+
+    name: str
+    spans: list[tuple[int, int, str, int]] = field(default_factory=list[tuple[int, int, str, int]])
+    commits: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    marks: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
+    source: str = "none"
+
+
+def node_lanes(
+    folder: Path, run: dict[str, Any], ledger: Ledger, faults: list[FaultRow], notes: list[str]
+) -> list[NodeLane]:
+    """Return a lane for every node that the run, the history, a fault or a trace names."""
+    lanes = {name: NodeLane(name) for name in _names(folder, run, ledger, faults)}
+    origin, how = _origin(run)
+    if how == "wall" and any((folder / "nodes" / name / "trace.jsonl").is_file() for name in lanes):
+        notes.append("The nodes' lanes are placed by the wall clock: run.json does not say where the run began.")
+    for name, lane in lanes.items():
+        path = folder / "nodes" / name / "trace.jsonl"
+        if name and "/" not in name and path.is_file() and how:
+            _read_trace(path, lane, origin, how, ledger.last_us, notes)
+    if not any(lane.source == "trace" for lane in lanes.values()):
+        _from_recording(lanes, ledger, faults)
+    return list(lanes.values())
+
+
+def _names(folder: Path, run: dict[str, Any], ledger: Ledger, faults: list[FaultRow]) -> list[str]:
+    names: dict[str, None] = {}
+    listed = run.get("nodes")
+    if isinstance(listed, dict):
+        listed = list(listed)
+    for node in listed if isinstance(listed, list) else ():
+        word = node.get("name", node.get("node")) if isinstance(node, dict) else node
+        if isinstance(word, str):
+            names[visible(word)] = None
+    found = {ledger.word(code) for code in set(ledger.node)} - {""}
+    found |= {target for fault in faults for target in fault.targets}
+    if (folder / "nodes").is_dir():
+        found |= {visible(entry.name) for entry in (folder / "nodes").iterdir() if entry.is_dir()}
+    return [*names, *sorted(found - set(names), key=natural)]
+
+
+def _origin(run: dict[str, Any]) -> tuple[int, str]:
+    """Return where the run began, in nanoseconds, and on which clock: "mono", "wall" or "" when unknown."""
+    for key in ("origin_ns", "origin_mono_ns", "monotonic_origin_ns", "started_mono_ns"):
+        if isinstance(run.get(key), int):
+            return run[key], "mono"
+    started = run.get("started_at")
+    if isinstance(started, int | float):
+        return int(started * 1e9) if started < 1e12 else int(started), "wall"
+    try:
+        return int(datetime.fromisoformat(str(started)).timestamp() * 1e9), "wall"
+    except ValueError:
+        return 0, ""
+
+
+def _read_trace(path: Path, lane: NodeLane, origin: int, how: str, last_us: int, notes: list[str]) -> None:
+    clock = "mono" if how == "mono" else "wall"
+    broken = 0
+    state: dict[str, Any] = {}
+    now = 0
+    opened: tuple[int, str, int] | None = None
+    lane.source = "trace"
+    for number, event in enumerate(_events(path)):
+        if number >= MOST_LINES:
+            notes.append(f"{path.parent.name}/trace.jsonl: only the first {MOST_LINES:,} lines are shown.")
+            break
+        if event is None or not isinstance(event.get(clock), int):
+            broken += 1
+            continue
+        before, now = now, (event[clock] - origin) // 1000
+        word = str(event.get("ev"))
+        if word == "recover":
+            if opened is not None:
+                lane.spans.append((opened[0], before, opened[1], opened[2]))
+                lane.spans.append((before, now, "down", opened[2]))
+            opened, state = None, {}
+        if isinstance(event.get("st"), dict):
+            state.update(event["st"])
+        role, term = ROLES.get(str(state.get("role")), "unknown"), _number(state.get("term"))
+        if opened is None:
+            opened = (now, role, term)
+        elif (role, term) != opened[1:]:
+            lane.spans.append((opened[0], now, opened[1], opened[2]))
+            opened = (now, role, term)
+        commit = _number(state.get("commit"))
+        if commit >= 0 and (not lane.commits or lane.commits[-1][1] != commit):
+            lane.commits.append((now, commit))
+        if word in MARKS:
+            lane.marks.append((now, word, _tell(word, event, state)))
+    if opened is not None:
+        ended = last_us if last_us - now < SILENT_US else now
+        lane.spans.append((opened[0], max(ended, now), opened[1], opened[2]))
+        if ended != last_us:
+            lane.spans.append((now, last_us, "down", opened[2]))
+    if len(lane.commits) > MOST_POINTS:
+        step = len(lane.commits) / MOST_POINTS
+        lane.commits = [lane.commits[int(i * step)] for i in range(MOST_POINTS)] + lane.commits[-1:]
+    if broken:
+        notes.append(f"nodes/{lane.name}/trace.jsonl: {count(broken, 'line')} could not be understood.")
+    if opened is None:
+        lane.source = "none"
+        notes.append(f"nodes/{lane.name}/trace.jsonl holds no event.")
+
+
+def _events(path: Path) -> Iterable[dict[str, Any] | None]:
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if line.strip():
+                    yield parse(line)
+    except OSError:
+        yield None
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and abs(value) < 2**53 else -1
+
+
+def _tell(word: str, event: dict[str, Any], state: dict[str, Any]) -> str:
+    text = MARKS[word]
+    extra = event.get("x")
+    if word == "truncate" and isinstance(extra, dict) and "to" in extra:
+        text += f" back to index {visible(str(extra['to']))}"
+    last = state.get("last")
+    if word in ("become_leader", "become_candidate", "recover") and isinstance(last, list) and last:
+        text += f", last index {visible(str(last[0]))}"
+    term = _number(state.get("term"))
+    return f"{text}, term {term}" if term >= 0 else text
+
+
+def _from_recording(lanes: dict[str, NodeLane], ledger: Ledger, faults: list[FaultRow]) -> None:
+    """Fill in who led, from the "leader" lines, and who was down, from kill faults."""
+    seen: list[tuple[int, str, int]] = []
+    for event in ledger.nemesis:
+        value = event.get("value")
+        if event.get("f") == "leader" and isinstance(value, dict):
+            seen.append((int(event["time_ns"]) // 1000, str(value.get("leader")), _number(value.get("term"))))
+    for (start, leader, term), after in zip(seen, [*seen[1:], (ledger.last_us, "", 0)], strict=True):
+        if leader in lanes:
+            lanes[leader].spans.append((start, after[0], "leader", term))
+            lanes[leader].marks.append((start, "become_leader", f"seen as the leader, term {term}"))
+    for fault in faults:
+        if "kill" in fault.name and fault.landed and fault.injected_us is not None:
+            for target in fault.targets:
+                if target in lanes:
+                    end = fault.healed_us if fault.healed_us is not None else ledger.last_us
+                    lanes[target].spans.append((fault.injected_us, end, "down", -1))
+    for lane in lanes.values():
+        lane.spans.sort()
+        if lane.spans:
+            lane.source = "recording"

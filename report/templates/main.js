@@ -1,0 +1,71 @@
+// Puts the parts together: links from sentences, theme, toolbar, printing, the first picture.
+const root = document.documentElement;
+
+function toggleTheme(to) {
+  const dark = root.dataset.theme ? root.dataset.theme === 'dark' : window.matchMedia('(prefers-color-scheme: dark)').matches;
+  root.dataset.theme = to || (dark ? 'light' : 'dark');
+  try { localStorage.setItem('capsize-theme', root.dataset.theme); } catch { /* a file may have no storage */ }
+  readTheme();
+  redraw();
+}
+
+function showAnomaly(a) {
+  const anomaly = raw.anomalies[a];
+  if (!anomaly.rows.length) return;
+  if (view.filtered) clearFilters();
+  document.getElementById('timeline').scrollIntoView({ behavior: still.matches ? 'auto' : 'smooth' });
+  board.focus({ preventScroll: true });
+  glide(...windowOf(anomaly.rows));
+  view.selected = anomaly.rows[anomaly.rows.length - 1];
+  fillDetails(view.selected);
+  showLane(view.selected);
+}
+
+function follow() {                                     // #op-93 selects an operation, #at-12.377 goes to a moment
+  const op = /^#op-(\d+)$/.exec(location.hash);
+  const at = /^#at-([\d.]+)$/.exec(location.hash);
+  if (!op && !at) return;
+  if (op) {
+    const row = rowOf.get(Number(op[1]));
+    if (row === undefined) return;
+    select(row, { fromHash: true });
+  } else glide(Number(at[1]) * 1e6 - 5e5, Number(at[1]) * 1e6 + 5e5);
+  document.getElementById('timeline').scrollIntoView({ behavior: 'auto' });
+  board.focus({ preventScroll: true });
+}
+
+document.addEventListener('click', (event) => {
+  const link = event.target.closest('a.jump');
+  if (!link) return;
+  view.cameFrom = link;
+  if (link.hash === location.hash) { event.preventDefault(); follow(); }
+});
+window.addEventListener('hashchange', follow);
+document.querySelectorAll('[data-show]').forEach((node) => node.addEventListener('click', () => { view.cameFrom = node; showAnomaly(Number(node.dataset.show)); }));
+document.querySelectorAll('[data-copy]').forEach((node) => node.addEventListener('click', async () => {
+  const text = document.getElementById(node.dataset.copy).textContent;
+  try { await navigator.clipboard.writeText(text); node.textContent = 'copied'; } catch { getSelection().selectAllChildren(document.getElementById(node.dataset.copy)); }
+}));
+const tools = { 'zoom-in': () => zoom(0.5), 'zoom-out': () => zoom(2), left: () => pan(-0.4), right: () => pan(0.4), fit, theme: () => toggleTheme(), keys: () => help.showModal() };
+for (const [id, action] of Object.entries(tools)) document.getElementById(id).addEventListener('click', action);
+
+try { root.dataset.theme = localStorage.getItem('capsize-theme') || ''; } catch { /* as above */ }
+if (!root.dataset.theme) delete root.dataset.theme;
+window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readTheme(); redraw(); });
+window.addEventListener('resize', () => { density = null; redraw(); });
+new ResizeObserver(redraw).observe(stage);
+window.addEventListener('beforeprint', () => { root.dataset.print = root.dataset.theme || 'auto'; root.dataset.theme = 'light'; readTheme(); for (const paint of painters) paint(); });
+window.addEventListener('afterprint', () => { if (root.dataset.print === 'auto') delete root.dataset.theme; else root.dataset.theme = root.dataset.print; delete root.dataset.print; readTheme(); redraw(); });
+
+readTheme();
+layOut();
+painters.push(paintTimeline, paintOverview, paintLatency, paintRate);
+setWindow(-END * 0.01, END * 1.01);
+const first = raw.anomalies.find((anomaly) => anomaly.rows.length);
+if (first) { const [from, to] = windowOf(first.rows); setWindow(from, to); showLane(first.rows[0]); }
+applyFilters();
+fillDetails(-1);
+for (const paint of painters) paint();
+follow();
+document.body.dataset.ready = String(Math.round(performance.now()));
+window.capsize = { view, zoom, pan, setWindow, paint: () => { for (const paint of painters) paint(); }, count: N };

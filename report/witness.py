@@ -1,0 +1,189 @@
+"""The picture and the argument of one anomaly: its few operations as bars, its sentences with links.
+
+A sentence links to an operation wherever it names its number (`#93`), or the exact time at which the operation was
+called or answered; any other time links to that moment of the timeline.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from capsize.report.ledger import OUTCOMES, Ledger
+from capsize.report.plain import seconds, value_text, visible
+
+MOST_DRAWN = 40
+_LINK = re.compile(r"#(\d{1,12})\b|\b(\d{1,9}\.\d{3}) s\b")
+
+
+@dataclass(slots=True)
+class Step:
+    """One operation of a witness; `row` is its place in the ledger, None if it is not there."""
+
+    number: int
+    row: int | None
+    index: int
+    process: str
+    node: str
+    text: str
+    outcome: str
+    call_ns: int
+    return_ns: int | None
+    error: str
+    evidence: str
+    x: float = 0.0
+    width: float = 0.0
+
+
+@dataclass(slots=True)
+class Contradiction:
+    """One anomaly, ready to be shown. Each sentence is a list of parts: (text, kind, target)."""
+
+    name: str
+    key: str
+    sentences: list[list[tuple[str, str, str]]]
+    steps: list[Step] = field(default_factory=list[Step])
+    ticks: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+    left_out: int = 0
+
+
+def describe(f: str, key: Any, value: Any, result: Any, outcome: str) -> str:
+    """Return an operation as a short phrase.
+
+    >>> describe("write", 3, 18, None, "ok"), describe("read", 3, None, 17, "ok"), describe("read", 3, None, None, "info")
+    ('write 18', 'read → 17', 'read → ?')
+    """
+    word = visible(f, 40)
+    if word == "cas" and isinstance(value, list | tuple) and len(value) == 2:
+        text = f"cas {value_text(value[0], 40)} → {value_text(value[1], 40)}"
+        if outcome == "ok":
+            text += " did" if result is not False else " did not match"
+    elif value is None:
+        text = word
+    else:
+        text = f"{word} {value_text(value, 60)}"
+    if word == "cas" or (value is not None and result is None):
+        return text if outcome != "info" else f"{text} ?"
+    if outcome == "ok":
+        return f"{text} → {value_text(result, 60)}"
+    return f"{text} → ?" if outcome == "info" else text
+
+
+def contradictions(verdict: dict[str, Any], ledger: Ledger) -> list[Contradiction]:
+    """Return the anomalies of `verdict`, their operations found in `ledger`; whatever is malformed is left out."""
+    by_index = {index: row for row, index in enumerate(ledger.index)}
+    found: list[Contradiction] = []
+    anomalies = verdict.get("anomalies")
+    for anomaly in anomalies if isinstance(anomalies, list) else ():
+        if isinstance(anomaly, dict):
+            found.append(_contradiction(anomaly, ledger, by_index))
+    return found
+
+
+def _contradiction(anomaly: dict[str, Any], ledger: Ledger, by_index: dict[int, int]) -> Contradiction:
+    operations = [item for item in _list(anomaly.get("operations")) if isinstance(item, dict)]
+    operations.sort(key=lambda item: _whole(item.get("call_ns")))
+    steps = [_step(number, item, ledger, by_index) for number, item in enumerate(operations[:MOST_DRAWN], 1)]
+    details = anomaly.get("details")
+    key = anomaly.get("key")
+    shown = Contradiction(
+        name=visible(str(anomaly.get("name", "anomaly")), 80),
+        key="" if key is None else visible(key) if isinstance(key, str) else value_text(key),
+        sentences=[_linked(visible(str(line), 2000), steps) for line in _list(anomaly.get("because"))],
+        steps=steps,
+        events=[event for event in _list(anomaly.get("events")) if isinstance(event, dict)],
+        details=details if isinstance(details, dict) else {},
+        left_out=max(0, len(operations) - MOST_DRAWN),
+    )
+    shown.ticks = _place(steps)
+    return shown
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def _step(number: int, item: dict[str, Any], ledger: Ledger, by_index: dict[int, int]) -> Step:
+    index, outcome = _whole(item.get("call")), str(item.get("outcome"))
+    row = by_index.get(index)
+    if row is not None and ledger.process[row] != item.get("process"):
+        row = None
+    meta = item.get("meta")
+    facts = meta if isinstance(meta, dict) else {}
+    told = [f"{word.replace('_', ' ')} {value_text(facts[word], 40)}" for word in ("term", "log_index") if word in facts]
+    if facts.get("served_by") is not None:
+        told.insert(0, f"served by {visible(str(facts['served_by']), 40)}")
+    back = item.get("return_ns")
+    return Step(
+        number=number,
+        row=row,
+        index=index,
+        process=visible(str(item.get("process")), 40),
+        node=visible(str(item.get("node") or ""), 40),
+        text=describe(str(item.get("f")), item.get("key"), item.get("value"), item.get("result"), outcome),
+        outcome=outcome if outcome in OUTCOMES else "info",
+        call_ns=_whole(item.get("call_ns")),
+        return_ns=_whole(back) if isinstance(back, int | float) else None,
+        error=visible(str(item.get("error") or "")),
+        evidence=", ".join(told),
+    )
+
+
+def _linked(sentence: str, steps: list[Step]) -> list[tuple[str, str, str]]:
+    """Split a sentence into plain parts and parts that link to an operation ("op") or a moment ("at")."""
+    by_number = {step.index: step for step in steps}
+    times: dict[str, Step] = {}
+    for step in steps:
+        for time in (step.call_ns, step.return_ns):
+            if time is not None:
+                times.setdefault(seconds(time), step)
+    parts: list[tuple[str, str, str]] = []
+    position = 0
+    for match in _LINK.finditer(sentence):
+        if match.group(1):
+            kind, target = "op", str(int(match.group(1)))
+            if int(target) not in by_number and len(target) > 9:
+                continue
+        elif match.group() in times:
+            kind, target = "op", str(times[match.group()].index)
+        else:
+            kind, target = "at", match.group(2)
+        parts.append((sentence[position : match.start()], "", ""))
+        parts.append((match.group(), kind, target))
+        position = match.end()
+    parts.append((sentence[position:], "", ""))
+    return [part for part in parts if part[0]]
+
+
+def _place(steps: list[Step]) -> list[tuple[float, str]]:
+    """Set each step's `x` and `width` in percent; return the axis' ticks.
+
+    Order is kept exactly; lengths are not: the gap between two neighbouring moments is drawn with its logarithm,
+    so that a read of a millisecond and a write of four seconds are both seen.
+    """
+    moments = sorted({time for step in steps for time in (step.call_ns, step.return_ns) if time is not None})
+    if not moments:
+        return []
+    spans = [max(1, b - a) for a, b in zip(moments, moments[1:], strict=False)]
+    weights = [max(1.0, len(str(span // 50_000)) * 1.0) for span in spans]
+    scale = 92 / (sum(weights) or 1)
+    places, x = {moments[0]: 2.0}, 2.0
+    for moment, weight in zip(moments[1:], weights, strict=True):
+        x += weight * scale
+        places[moment] = x
+    for step in steps:
+        step.x = places[step.call_ns]
+        step.width = (places[step.return_ns] if step.return_ns is not None else 100.0) - step.x
+    ticks, last = [], -100.0
+    for moment in moments:
+        if places[moment] - last >= 14:
+            last = places[moment]
+            ticks.append((last, seconds(moment)))
+    return ticks
