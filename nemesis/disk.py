@@ -42,11 +42,16 @@ class PauseDisk(Fault):
 
 
 def _stalls(names: tuple[str, ...], holds: Holds, *, expected: bool) -> Probe:
+    """Probe with a write and fsync of a new file; "failed" is neither stalled nor going on."""
     seen: dict[str, Any] = {}
 
     def look(name: str) -> None:
-        seen[name] = {"fsync_blocks": holds.node(name).disk_stalls()}
+        probe = holds.node(name).disk_probe()
+        seen[name] = {"fsync": probe.outcome, "ms": round(probe.elapsed_ms, 1)} | (
+            {"said": probe.said} if probe.said else {}
+        )
 
     errors = holds.on_each(names, look)
-    good = not errors and all(seen[name]["fsync_blocks"] is expected for name in names)
+    word = "stalled" if expected else "done"
+    good = not errors and all(seen[name]["fsync"] == word for name in names)
     return Probe(good, seen | {name: {"error": error} for name, error in errors.items()})

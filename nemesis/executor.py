@@ -68,11 +68,14 @@ class Nemesis:
         for thread in list(self._threads):
             thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / 1e9))
             if thread.is_alive():
-                self._record("nemesis", {"id": -1, "phase": "error", "detail": {
-                    "error": f"the fault {thread.name} was not healed within {timeout_s:.0f} s"}})  # fmt: skip
+                self.report(f"the fault {thread.name} was not healed within {timeout_s:.0f} s")
         errors = self._holds.heal_all()
-        if errors:
-            self._record("nemesis", {"id": -1, "phase": "error", "detail": {"error": "healing failed", **errors}})
+        for name, error in errors.items():
+            self.report(f"{name} was not healed: {error}")
+
+    def report(self, problem: str) -> None:
+        """Record that the nemesis could not do what it should have: a harness finding."""
+        self._record("nemesis", {"id": -1, "phase": "error", "detail": {"error": problem}})
 
     def _follow(self) -> None:
         began_ns = self._clock.now_ns()
@@ -131,15 +134,16 @@ class Nemesis:
     def _heal(self, number: int, fault: Fault, plan: Plan, record: Callable[..., None]) -> None:
         errors: Errors = {}
         probe: Probe | None = None
-        for _ in range(HEAL_TRIES):
+        for attempt in range(HEAL_TRIES):
             try:
                 errors = fault.heal(number, plan, self._holds)
+                if attempt == 0:
+                    record("heal", detail=_told(errors))
                 probe = None if errors else fault.heal_probe(plan, self._holds)
             except Exception as error:  # a heal is a clean-up: tried again, then told, never in the way of the next
                 errors = {"nemesis": f"{type(error).__name__}: {error}"}
             if probe is not None and probe.holds:
                 break
-        record("heal", detail=_told(errors))
         healed = probe is not None and probe.holds
         record("heal-probe", landed=healed, detail=dict(probe.seen) if probe is not None else {})
         if not healed:

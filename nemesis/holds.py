@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from capsize.cluster.node import SIGKILL, Node
+from capsize.cluster.node import Node
 from capsize.nemesis.connectivity import Connectivity, Cuts, connectivity
 
 SIGSTOP = 19
@@ -88,7 +88,7 @@ class Holds:
     # -- processes and disks -----------------------------------------------------------------------------------
     def kill(self, fault: int, names: Iterable[str]) -> Errors:
         """SIGKILL the system on these nodes and keep it down."""
-        return self._hold("down", fault, names, lambda node: node.signal(SIGKILL))
+        return self._hold("down", fault, names, lambda node: node.kill(wait_s=2.0))
 
     def revive(self, fault: int, names: Iterable[str]) -> Errors:
         """Start the system again where only `fault` kept it down."""

@@ -162,9 +162,13 @@ class Load:
                 log.info("client %d on %s did not come back: abandoned", worker.thread, worker.node)
                 self._launch(worker)
 
+    def end(self) -> None:
+        """Ask nothing more; returns at once."""
+        self._ending.set()
+
     def stop(self) -> None:
         """Ask nothing more, and wait until every operation is completed or given up."""
-        self._ending.set()
+        self.end()
         deadline_ns = self._clock.now_ns() + int(self._join_s * 1e9)
         for thread in self._running.values():
             thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / 1e9))

@@ -1,0 +1,67 @@
+"""Turns a config into what a run is made of; whatever is impossible is refused here, not at minute five."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from capsize.cluster.backend import Backend
+from capsize.cluster.system import System
+from capsize.config import RunConfig
+from capsize.errors import AdapterError, CapsizeError, Refused, UsageError, no_such
+from capsize.nemesis.kinds import Kind, choose
+from capsize.nemesis.schedule import Schedule, draw, parse
+from capsize.registry import load_system, lookup
+from capsize.store import explained
+from capsize.workloads import WORKLOADS, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is made of, all words resolved and every impossibility refused."""
+
+    config: RunConfig
+    system: System
+    workload: Workload
+    kinds: tuple[Kind, ...]
+    schedule: Schedule
+
+
+def plan(config: RunConfig) -> Plan:
+    """Resolve every word of `config`; raises UsageError or AdapterError before anything is started."""
+    cls = load_system(config.system)
+    if not (isinstance(cls, type) and issubclass(cls, System)):
+        raise UsageError(f"--system: {config.system} is no capsize.cluster.system.System")
+    for option in config.options:
+        if option not in cls.options:
+            raise no_such(f"option of {config.system}", option, cls.options, flag="--opt", listing="systems")
+    try:
+        system = cls(**config.options)
+    except CapsizeError:
+        raise
+    except Exception as error:  # an adapter's own code
+        raise AdapterError(f"the adapter {config.system} refused its options: {error}") from error
+    workload = lookup("workload", config.workload, WORKLOADS, flag="--workload", listing="workloads")
+    names = [f"n{number}" for number in range(1, config.nodes + 1)]
+    if config.schedule:
+        path = Path(config.schedule)
+        with explained(path, "read the schedule"):
+            schedule = parse(path.read_text(encoding="utf-8"), where=str(path), nodes=names)
+        kinds: tuple[Kind, ...] = ()
+    else:
+        kinds = choose(config.faults)
+        schedule = draw(config.seed, kinds, config.time_limit_s)
+    if "status" not in system.capabilities():
+        for kind in kinds:
+            if kind.asks_for_a_leader:
+                raise Refused(f"--faults: {kind.word} hits the leader, but {config.system} does not tell who leads")
+    return Plan(config, system, workload(config.seed, config.nodes * config.concurrency), kinds, schedule)
+
+
+def refuse_impossible(made: Plan, backend: Backend) -> None:
+    """Raise Refused for the first fault of the schedule that this place cannot do."""
+    able = backend.capabilities()
+    for step in made.schedule.steps:
+        for need in sorted(step.fault.needs - able):
+            why = backend.why_not(need)
+            raise Refused(f"--faults: {step.kind} needs {need}, which {backend.name} cannot do here: {why}")

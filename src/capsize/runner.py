@@ -1,0 +1,288 @@
+"""One run, from a config to a verdict: cluster up, load and faults, heal, final reads, judge, report, clean up.
+
+What goes to disk goes there first: the history line by line, the verdict before the report, the clean-up last. A
+report or a clean-up that fails is a warning and touches no verdict.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from capsize import store
+from capsize.clock import MonotonicClock
+from capsize.cluster.cluster import Cluster
+from capsize.config import RunConfig
+from capsize.errors import CapsizeError, StoreError
+from capsize.interrupts import Interrupted, Interruption, interruptible
+from capsize.judging import judge, write_verdict
+from capsize.load import Load
+from capsize.nemesis.executor import Nemesis
+from capsize.nemesis.holds import Holds
+from capsize.observer import Observer
+from capsize.origin import origin
+from capsize.plan import Plan, plan, refuse_impossible
+from capsize.recorder import Recorder
+from capsize.verdict import Verdict
+from capsize.watcher import Silent, Snapshot, Watcher
+
+log = logging.getLogger(__name__)
+
+READY_S = 30.0
+LOOK_S = 0.1
+SHOW_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run happens: its cluster, not yet started, and why this place was taken."""
+
+    cluster: Cluster
+    why: str
+
+
+OpenPlace = Callable[[Plan, str], Place]
+"""Makes the hosts for a run: (plan, label) -> place; bounded, and leaves nothing when it fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that was judged."""
+
+    config: RunConfig
+    folder: Path
+    verdict: Verdict
+    report: Path | None
+
+
+def run(
+    config: RunConfig, root: Path, *, argv: Sequence[str] = (), watcher: Watcher | None = None,
+    open_place: OpenPlace | None = None,
+) -> Finished:  # fmt: skip
+    """Carry out one run and return its verdict.
+
+    Raises CapsizeError when there is nothing to judge: words that stand for nothing, a place that cannot be had, a
+    store that cannot be written. Ending signals are caught: the run heals, is judged as far as it went, and cleans up.
+    """
+    with interruptible() as interruption:
+        try:
+            return _Run(plan(config), root, argv, watcher or Silent(), interruption).carry_out(open_place or open_real)
+        except Interrupted as interrupted:
+            raise CapsizeError(
+                f"interrupted by {interrupted.by} before the load began; nothing was recorded, nothing is left running"
+            ) from None
+
+
+def open_real(made: Plan, label: str) -> Place:
+    """Make the hosts of a run on a real place, if it can do what was planned."""
+    from capsize.cluster.choose import choose_backend
+
+    chosen = choose_backend(made.config.backend, label)
+    refuse_impossible(made, chosen.backend)
+    return Place(Cluster(made.system, chosen.backend, chosen.backend.create(made.config.nodes)), chosen.why)
+
+
+class _Run:
+    def __init__(
+        self, made: Plan, root: Path, argv: Sequence[str], watcher: Watcher, interruption: Interruption
+    ) -> None:
+        self.made = made
+        self.config = made.config
+        self.watcher = watcher
+        self.interruption = interruption
+        started = datetime.now(UTC)
+        self.folder = store.new_folder(root, self.config.folder_name, self.config.seed, started)
+        self.label = f"{self.folder.parent.name}-{self.folder.name}".lower()
+        self.clock = MonotonicClock()
+        self.phase = "start"
+        self.facts: dict[str, Any] = {
+            "version": 1,
+            "config": self.config.to_json(),
+            "seed": self.config.seed,
+            "repeat": self.config.command(),
+            "argv": list(argv),
+            "label": self.label,
+            "started_at": started.isoformat(timespec="seconds"),
+            "kinds": list(dict.fromkeys(step.kind for step in made.schedule.steps)),
+            **origin(),
+        }
+
+    def carry_out(self, open_place: OpenPlace) -> Finished:
+        """Run, judge, report, clean up."""
+        with store.explained(self.folder / store.LOG, "write the log"):
+            handler = logging.FileHandler(self.folder / store.LOG, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        logger = logging.getLogger("capsize")
+        logger.addHandler(handler)
+        level, logger.level = logger.level, logging.DEBUG
+        try:
+            store.write_json(self.folder / store.RUN, self.facts)
+            store.write_text(self.folder / store.SCHEDULE, self.made.schedule.to_text())
+            self._link()
+            place = open_place(self.made, self.label)
+            try:
+                self._on(place)
+                return self._judge()
+            finally:
+                self.interruption.gentle = True
+                self._clean_up(place.cluster)
+        except CapsizeError as error:
+            log.error("%s", error)
+            raise
+        finally:
+            logger.removeHandler(handler)
+            logger.level = level
+            handler.close()
+
+    # -- on the cluster ------------------------------------------------------------------------------------------
+    def _on(self, place: Place) -> None:
+        cluster, config = place.cluster, self.config
+        self.watcher.say(f"backend   {cluster.backend.name}: {place.why}")
+        refuse_impossible(self.made, cluster.backend)
+        self.facts |= {
+            "backend": {**cluster.backend.describe(), "name": cluster.backend.name, "why": place.why},
+            "nodes": [node.name for node in cluster.nodes],
+        }
+        store.write_json(self.folder / store.RUN, self.facts)
+        cluster.start()
+        ready_s = cluster.wait_ready(READY_S)
+        self.watcher.say(f"cluster   {len(cluster.nodes)} nodes of {config.system}, ready after {ready_s:.1f} s")
+        self.clock = MonotonicClock()
+        recorder = Recorder(self.folder / store.HISTORY, self.clock)
+        self.interruption.gentle = True
+        try:
+            self._load_and_faults(cluster, recorder)
+            recorder.phase("done")
+        except StoreError as error:
+            raise StoreError(f"{error}; capsize check {self.folder} judges what was recorded") from error
+        finally:
+            recorder.close()
+        for problem in cluster.collect(self.folder / "nodes"):
+            log.warning("%s", problem)
+            self.watcher.say(f"warning   {problem}")
+
+    def _load_and_faults(self, cluster: Cluster, recorder: Recorder) -> None:
+        config, system = self.config, self.made.system
+        tells = "status" in system.capabilities()
+
+        def leader() -> tuple[str | None, int | None]:
+            node, term = cluster.leader()
+            return (node.name if node else None), term
+
+        load = Load(
+            self.made.workload, [node.name for node in cluster.nodes],
+            make=lambda name, process: system.client(cluster.node(name), process),
+            recorder=recorder, clock=self.clock, rate=config.rate, timeout_s=config.timeout_s,
+        )  # fmt: skip
+        holds = Holds(cluster.nodes, cluster.restart)
+        observer = Observer(leader, recorder)
+        nemesis = Nemesis(
+            self.made.schedule, holds, record=recorder.nemesis, leader=leader if tells else lambda: (None, None),
+            clock=self.clock,
+        )  # fmt: skip
+
+        def look(phase: str) -> None:
+            self.phase = phase
+            load.watch()
+            seen = Snapshot(
+                self.clock.now_ns() / 1e9, config.time_limit_s, phase, dict(recorder.outcomes),
+                *observer.current, tuple(nemesis.active.values()),
+            )  # fmt: skip
+            self.watcher.show(seen)
+
+        try:
+            if tells:
+                observer.start()
+            recorder.phase("load")
+            until_ns = self.clock.now_ns() + int(config.time_limit_s * 1e9)
+            load.start()
+            nemesis.start()
+            while self.clock.now_ns() < until_ns and not self.interruption.wait(LOOK_S):
+                look("load")
+                if recorder.failure is not None:
+                    raise recorder.failure
+            if self.interruption.is_set():
+                recorder.phase("interrupted", by=self.interruption.by)
+                self.watcher.say(f"{self.interruption.by}: ending early; healing, judging what there is, cleaning up")
+        finally:
+            load.end()
+            nemesis.stop()
+            for problem in cluster.heal():
+                nemesis.report(problem)
+            load.stop()
+        if not self.interruption.is_set():
+            recorder.phase("recover")
+            self._recover(cluster, recorder, holds, look)
+        if not self.interruption.is_set():
+            recorder.phase("final")
+            look("final reads")
+            left = load.read_finally(
+                list(recorder.keys), timeout_s=config.recovery_timeout_s + 0.02 * len(recorder.keys),
+                interrupted=self.interruption,
+            )  # fmt: skip
+            if left:
+                self.watcher.say(f"warning   {left} final reads were not answered")
+        observer.stop()
+        load.close()
+        if recorder.failure is not None:
+            raise recorder.failure
+
+    def _recover(self, cluster: Cluster, recorder: Recorder, holds: Holds, look: Callable[[str], None]) -> None:
+        """Wait, bounded, until every process runs and somebody leads. One that ended by itself is told and started."""
+        states = cluster.at_once(lambda node: node.process())
+        for node in cluster.nodes:
+            state = states[node.name]
+            if isinstance(state, Exception) or state.alive:
+                continue
+            recorder.nemesis("crash", {"node": node.name, "code": state.code})
+            self.watcher.say(f"warning   the process of {node.name} ended by itself (code {state.code}); started again")
+            errors = holds.on_each([node.name], lambda name: cluster.restart(cluster.node(name)))
+            if errors:
+                log.warning("%s could not be started again: %s", node.name, errors)
+        if "status" not in self.made.system.capabilities():
+            return
+        deadline = time.monotonic() + self.config.recovery_timeout_s
+        while time.monotonic() < deadline and not self.interruption.wait(LOOK_S):
+            look("recovery")
+            if cluster.leader()[0] is not None:
+                return
+        if not self.interruption.is_set():
+            recorder.phase("not-recovered", within_s=self.config.recovery_timeout_s)
+
+    # -- after it -------------------------------------------------------------------------------------------------
+    def _judge(self) -> Finished:
+        self.watcher.show(Snapshot(self.clock.now_ns() / 1e9, self.config.time_limit_s, "judging", {}, None, None, ()))
+        verdict = judge(self.folder)
+        write_verdict(self.folder, verdict)
+        report: Path | None = None
+        try:
+            from capsize.report.html import write_html
+
+            report = write_html(self.folder)
+        except Exception as error:  # a report is no part of the verdict
+            log.exception("the report was not written")
+            self.watcher.say(f"warning   {store.REPORT} was not written: {type(error).__name__}: {error}")
+        return Finished(self.config, self.folder, verdict, report)
+
+    def _clean_up(self, cluster: Cluster) -> None:
+        if self.config.keep:
+            self.watcher.say(f"kept      the cluster runs on; capsize cleanup --label {self.label} takes it away")
+            return
+        try:
+            cluster.destroy()
+        except Exception as error:  # a clean-up is no part of the verdict
+            log.exception("the clean-up failed")
+            self.watcher.say(
+                f"warning   clean-up: {type(error).__name__}: {error}; capsize cleanup takes away what is left"
+            )
+
+    def _link(self) -> None:
+        try:
+            store.link_latest(self.folder)
+        except StoreError as error:
+            self.watcher.say(f"warning   {error}")
