@@ -1,0 +1,86 @@
+"""Read capsize's own `history.jsonl`, version 1 (docs/history-format.md), block by block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from capsize.errors import HistoryError
+from capsize.formats.blocks import blocks_of_lines
+from capsize.history import History, add_event
+from capsize.pairing import Pairing
+
+VERSION = 1
+
+
+def read_jsonl(path: Path, *, strict: bool = True) -> History:
+    """Return the history in `path`; see `capsize.history.load_history` for `strict`."""
+    pairing = Pairing(str(path))
+    truncated = False
+    seen_header = False
+    for first_line, block, last in blocks_of_lines(path):
+        if not seen_header:
+            head, _, block = block.partition(b"\n")
+            _check_header(path, head)
+            seen_header = True
+            first_line += 1
+        cut = last and not strict and not block.endswith(b"\n")
+        events, truncated = _parse_block(path, first_line, block, tolerate_cut=cut)
+        for number, event in enumerate(events, first_line):
+            if event is not None:
+                add_event(pairing, event, number)
+    if not seen_header:
+        raise HistoryError("the file is empty; expected the header line of a history", where=f"{path}:1")
+    return History(pairing.finish(truncated=truncated), source=str(path))
+
+
+def _check_header(path: Path, line: bytes) -> None:
+    where = f"{path}:1"
+    try:
+        header: Any = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        header = None
+    if not isinstance(header, dict) or header.get("capsize") != "history":
+        expected = '{"capsize":"history","version":1}'
+        raise HistoryError(f"no capsize history; expected {expected} on the first line", where=where)
+    if header.get("version") != VERSION:
+        raise HistoryError(f"history version {header.get('version')!r}; expected {VERSION}", where=where)
+
+
+def _parse_block(
+    path: Path, first_line: int, block: bytes, *, tolerate_cut: bool
+) -> tuple[list[dict[str, Any] | None], bool]:
+    """Return one object per line (None for a blank one), and whether the last line was dropped as cut."""
+    body = block[:-1] if block.endswith(b"\n") else block
+    if not body:
+        return [], False
+    try:
+        events: list[Any] = orjson.loads(b"[" + body.replace(b"\n", b",") + b"]")
+        if len(events) == body.count(b"\n") + 1 and all(type(event) is dict for event in events):
+            return events, False
+    except orjson.JSONDecodeError:
+        pass
+    lines = body.split(b"\n")
+    events = []
+    for number, line in enumerate(lines):
+        if not line.strip():
+            events.append(None)
+            continue
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError as reason:
+            if tolerate_cut and number == len(lines) - 1:
+                return events, True
+            cut = " (the last line is cut)" if number == len(lines) - 1 and not block.endswith(b"\n") else ""
+            raise HistoryError(
+                f"no JSON: {reason.msg}{cut}; expected one event object a line", where=f"{path}:{first_line + number}"
+            ) from None
+        if type(event) is not dict:
+            raise HistoryError(
+                f"{type(event).__name__} instead of an object; expected one event object a line",
+                where=f"{path}:{first_line + number}",
+            )
+        events.append(event)
+    return events, False
