@@ -58,11 +58,12 @@ class VoteOnce(Rule):
             )
 
     def on_vote_granted(self, event: TraceEvent, replica: Replica) -> None:
-        if event.state.vote is not None:
-            self._vote(event, event.state.term, event.state.vote)
+        candidate = event.x.get("to", event.state.vote)
+        if candidate is not None:
+            self._vote(event, event.state.term, candidate)
 
     def on_become_candidate(self, event: TraceEvent, replica: Replica) -> None:
-        if event.state.vote is not None:
+        if event.state.vote is not None and not event.x.get("pre"):
             self._vote(event, event.state.term, event.node)
 
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
@@ -88,7 +89,7 @@ class LogTerms(Rule):
             self.requests[event.node, event.msg["from"]] = event
 
     def on_vote_granted(self, event: TraceEvent, replica: Replica) -> None:
-        candidate, own = event.state.vote, event.state.last
+        candidate, own = event.x.get("to", event.state.vote), event.state.last
         request = self.requests.get((event.node, candidate or ""))
         if candidate == event.node or request is None or own is None:
             return
@@ -112,6 +113,6 @@ class LogTerms(Rule):
             self.checks += 1
             if before is not None and entry.term < before:
                 self.report(f"{event.node} appended {entry} after an entry of the later term {before}", event)
-            if entry.term > event.state.term:
+            if entry.term > event.state.term > 0:
                 self.report(f"{event.node} appended {entry} while its own term was {event.state.term}", event)
             before = entry.term

@@ -22,47 +22,35 @@ class ReadIndex(Rule):
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
-        self.asked: dict[tuple[str, str], TraceEvent] = {}
+        self.asked: dict[tuple[str, str | None, str], TraceEvent] = {}
+        """By leader, by the node whose client reads (None: the leader's own), and the read's name."""
         self.rounds_sent: dict[str, tuple[int, int, TraceEvent]] = {}
-        self.answered: dict[str, dict[str, int]] = {}
+        self.answered: dict[str, tuple[int, dict[str, int]]] = {}
+        """By leader: its term, and the newest round that each other node answered in it."""
 
     def on_become_leader(self, event: TraceEvent, replica: Replica) -> None:
         self.rounds_sent.pop(event.node, None)
-        self.answered[event.node] = {}
+        self.answered[event.node] = (event.state.term, {})
 
     def on_recv(self, event: TraceEvent, replica: Replica) -> None:
         message = event.msg
         number = message.get("round")
-        if number is None or event.node not in self.answered:
+        if number is None or message["type"] not in ("AER", "ISR"):
             return
-        if message["type"] in ("AER", "ISR") and message.get("term") == event.state.term:
-            known = self.answered[event.node]
-            if number > known.get(message["from"], -1):
-                known[message["from"]] = number
+        term, rounds = self.answered.get(event.node, (0, {}))
+        if message.get("term") == term and number > rounds.get(message["from"], -1):
+            rounds[message["from"]] = number
 
     def on_read_index(self, event: TraceEvent, replica: Replica) -> None:
-        index, rid, state = event.x.get("index"), event.x.get("rid"), event.state
-        if index is None or rid is None:
+        rid, state = event.x.get("rid"), event.state
+        if rid is None:
             return
-        self.asked[event.node, rid] = event
+        self.asked[event.node, event.x.get("origin"), rid] = event
         self.checks += 1
-        if state.commit is not None and index < state.commit:
-            self.report(
-                f"{event.node} fixed the index of read {rid} at {index}, below its commit index {state.commit}", event
-            )
-        term = replica.term_at(index)
-        if term is not None and term < state.term:
-            self.report(
-                f"{event.node}, leader of term {state.term}, fixed the index of read {rid} at {index}, an entry of "
-                f"term {term}: "
-                "it had not committed in its own term, so its commit index could lag behind what was committed",
-                event,
-            )
         number, sent = event.x.get("round"), self.rounds_sent.get(event.node)
         if number is not None and sent is not None and sent[0] == state.term and sent[1] >= number:
             self.report(
-                f"{event.node} tied read {rid} to round {number}, which had begun before the read came: its "
-                "acknowledgements "
+                f"{event.node} tied read {rid} to round {number}, which had begun before the read came: its answers "
                 "say nothing about the time since",
                 sent[2],
                 event,
@@ -71,45 +59,71 @@ class ReadIndex(Rule):
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
         message = event.msg
         kind = message.get("type")
-        if kind in ("AE", "IS") and "round" in message:
+        if kind == "AE" or kind == "IS":
+            number = message.get("round")
+            if number is None:
+                return
             known = self.rounds_sent.get(event.node)
-            if known is None or known[0] != event.state.term or known[1] < message["round"]:
-                self.rounds_sent[event.node] = (event.state.term, message["round"], event)
+            if known is None or known[0] != event.state.term or known[1] < number:
+                self.rounds_sent[event.node] = (event.state.term, number, event)
         elif kind == "RIR" and message.get("ok"):
-            self._confirmed(event, message.get("rid"))
-
-    def _confirmed(self, event: TraceEvent, rid: str | None) -> None:
-        asked = self.asked.get((event.node, rid or ""))
-        cfg, answers = event.state.cfg, self.answered.get(event.node)
-        if asked is None or cfg is None or answers is None or asked.x.get("round") is None:
-            return
-        number = asked.x["round"]
-        confirming = [node for node in cfg if node == event.node or answers.get(node, -1) >= number]
-        self.checks += 1
-        if asked.state.term != event.state.term:
-            self.report(
-                f"{event.node} confirmed read {rid} in term {event.state.term}, which it had taken on in term "
-                f"{asked.state.term}",
-                asked,
-                event,
-            )
-        elif len(confirming) < len(cfg) // 2 + 1:
-            self.report(
-                f"{event.node} confirmed read {rid} with {len(confirming)} of {len(cfg)} servers in round {number}",
-                asked,
-                event,
-            )
+            rid = message.get("rid", "")
+            asked = self.asked.pop((event.node, message["to"], rid), None) or self.asked.get((event.node, None, rid))
+            if asked is not None:
+                self._confirmed(event, replica, asked, message.get("idx"))
+                if asked.state.term != event.state.term:
+                    self.report(
+                        f"{event.node} confirmed read {rid} in term {event.state.term}, which it had taken on in term "
+                        f"{asked.state.term}",
+                        asked,
+                        event,
+                    )
 
     def on_read_served(self, event: TraceEvent, replica: Replica) -> None:
-        index, rid = event.x.get("index"), event.x.get("rid")
-        if index is not None and event.state.applied is not None:
+        index, rid = event.x.get("index"), event.x.get("rid", "")
+        if index is None:
+            return
+        asked = self.asked.pop((event.node, None, rid), None)
+        if event.state.applied is not None:
             self.checks += 1
             if event.state.applied < index:
                 self.report(
                     f"{event.node} served read {rid} at applied index {event.state.applied}, below its read index "
                     f"{index}",
-                    self.asked.get((event.node, rid or "")),
+                    asked,
                     event,
                 )
-        if (event.node, rid or "") in self.asked:
-            self._confirmed(event, rid)
+        if asked is not None:
+            self._confirmed(event, replica, asked, index)
+
+    def _confirmed(self, event: TraceEvent, replica: Replica, asked: TraceEvent, index: int | None) -> None:
+        """Judge a read that the leader of `asked` lets be served at `index`."""
+        rid, term = asked.x["rid"], asked.state.term
+        self.checks += 1
+        if index is not None:
+            if asked.state.commit is not None and index < asked.state.commit:
+                self.report(
+                    f"{event.node} fixed the index of read {rid} at {index}; its commit index was {asked.state.commit} "
+                    "already when the read came",
+                    asked,
+                    event,
+                )
+            held = replica.term_at(index)
+            if held is not None and held < term:
+                self.report(
+                    f"{event.node}, leader of term {term}, fixed the index of read {rid} at {index}, an entry of term "
+                    f"{held}: it had not committed in its own term, so its commit index could lag behind",
+                    asked,
+                    event,
+                )
+        cfg, number = asked.state.cfg, asked.x.get("round")
+        answered_term, rounds = self.answered.get(event.node, (0, {}))
+        if cfg is None or number is None or answered_term != term:
+            return
+        confirming = [node for node in cfg if node == event.node or rounds.get(node, -1) >= number]
+        if len(confirming) < len(cfg) // 2 + 1:
+            self.report(
+                f"{event.node} let read {rid} be served with {len(confirming)} of {len(cfg)} servers in round {number}",
+                asked,
+                event,
+            )

@@ -24,6 +24,10 @@ class Replica:
     """Entries cut off since the last fsync of the log: a power loss brings them back."""
     removed: tuple[Entry, ...] = ()
     """What the latest truncation cut off."""
+    acknowledged: dict[str, int] = field(default_factory=dict[str, int])
+    """As leader: up to where each other node acknowledged its log in this term."""
+    counts_acknowledgements: bool = False
+    """Whether any acknowledgement was ever seen to arrive here; a trace without them is judged without them."""
 
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at `index`, if known; the snapshot's last entry counts."""
@@ -45,10 +49,27 @@ class Replica:
             return None
         return self.term_at(index)
 
+    def acknowledged_by_majority(self) -> int:
+        """Return the highest index that a majority of the configuration acknowledged, the leader's own copy counted."""
+        cfg = self.state.cfg or ()
+        reached = sorted(
+            (self.last if node == self.node else self.acknowledged.get(node, 0) for node in cfg), reverse=True
+        )
+        return reached[len(cfg) // 2] if cfg else 0
+
     def update(self, event: TraceEvent) -> None:
         """Carry out what `event` says happened."""
         kind = event.ev
-        if kind == "append":
+        if kind == "recv":
+            message = event.msg
+            if message.get("ok") and message["type"] in ("AER", "ISR"):
+                self.counts_acknowledgements = True
+                sender, index = message["from"], message.get("idx", 0)
+                if message.get("term") == event.state.term and index > self.acknowledged.get(sender, 0):
+                    self.acknowledged[sender] = index
+        elif kind == "become_leader":
+            self.acknowledged = {}
+        elif kind == "append":
             for entry in event.entries():
                 self.log[entry.index] = entry
                 self.last = entry.index
@@ -57,7 +78,7 @@ class Replica:
         elif kind == "persist":
             what = event.x.get("what")
             if what == "meta":
-                self.meta = (event.state.term, event.state.vote)
+                self.meta = (event.x.get("term", event.state.term), event.x.get("vote", event.state.vote))
             elif what == "log":
                 self.overwritten.clear()
         elif kind == "recover":
