@@ -1,0 +1,50 @@
+"""Choosing the place to run: what was asked for, or what this machine has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from capsize.cluster.backend import Backend
+from capsize.cluster.local_backend import LocalBackend
+from capsize.errors import BackendError, UsageError, no_such
+
+BACKENDS = ("auto", "docker", "local", "ssh")
+
+
+def choose_backend(name: str, label: str, **options: Any) -> tuple[Backend, str]:
+    """Return the backend for the run `label`, and one sentence saying which and why.
+
+    "auto" is docker where an engine answers, else local. `options` go to the backend: `disks=False` runs without
+    real disks (docker then needs less of the engine), `disk_mb` sizes them; docker: `base`, the image that nodes
+    are built from; local: `base_port`.
+    Raises BackendError when the place that was asked for by name cannot be had, UsageError for an unknown one.
+    """
+    if name not in BACKENDS:
+        raise no_such("backend", name, BACKENDS, flag="--backend")
+    if name == "ssh":
+        raise UsageError("--backend: 'ssh' is not built yet; use docker or local")
+    if name == "local":
+        return _local(label, "asked for", options)
+    # Imported here: the engine's client takes a quarter of a second that a local run need not wait for.
+    from capsize.cluster.engine import engine_answers
+
+    answers, why = engine_answers()
+    if answers:
+        from capsize.cluster.docker_backend import DockerBackend
+
+        return DockerBackend(label, **_without(options, "base_port")), f"docker: {why}"
+    if name == "docker":
+        raise BackendError(f"--backend docker: {why}; start an engine, or use --backend local")
+    return _local(label, why, options)
+
+
+def _local(label: str, why: str, options: dict[str, Any]) -> tuple[Backend, str]:
+    backend = LocalBackend(label, **_without(options, "base"))
+    disks = (
+        "yes, root" if "disks" in backend.capabilities() else "no, " + backend.why_not("disks").removeprefix("local: ")
+    )
+    return backend, f"local: {why}; real disks: {disks}"
+
+
+def _without(options: dict[str, Any], *foreign: str) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key not in foreign}

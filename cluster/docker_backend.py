@@ -1,0 +1,240 @@
+"""Nodes as containers: plain Debian hosts on a network of their own, one agent in each.
+
+No container is privileged. For real disks a container gets the capabilities SYS_ADMIN (mount, freeze), NET_ADMIN
+(iptables) and MKNOD (loop devices that are missing inside), the device /dev/loop-control, the device rule `b 7:* rmw`
+(loop devices only), and runs without an AppArmor profile, which would refuse the mount. Without disks it gets
+NET_ADMIN alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import logging
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker.errors
+import docker.types
+import requests.exceptions
+
+from capsize.cluster.agent_node import AgentNode
+from capsize.cluster.backend import Backend
+from capsize.cluster.engine import BASE, OWNER_LABEL, RUN_LABEL, Exec, connect, node_image
+from capsize.cluster.ledger import Ledger, Owner
+from capsize.cluster.node import Node
+from capsize.cluster.orders import Agent
+from capsize.errors import BackendError
+
+log = logging.getLogger(__name__)
+
+SUBNETS = ipaddress.ip_network("198.18.0.0/15")
+"""Reserved for benchmark testing (RFC 2544): nobody's own network is hidden by ours."""
+FIRST_HOST = 11
+FIRST_PORT = 7001
+ROOT = "/capsize"
+
+
+class DockerBackend(Backend):
+    """Containers on the Docker engine that answers."""
+
+    name = "docker"
+
+    def __init__(self, label: str, *, disks: bool | None = None, disk_mb: int = 256, base: str = BASE) -> None:
+        self.label = label
+        self.disk_mb = disk_mb
+        self.base = base
+        self.nodes: tuple[AgentNode, ...] = ()
+        self._no_disks = "disks were switched off" if disks is False else ""
+        self._client = connect()
+        self._ledger: Ledger | None = None
+        self._execs: list[Exec] = []
+        self._network = f"capsize-{label}"
+        self._subnet = ""
+        self._ports: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def capabilities(self) -> frozenset[str]:
+        return frozenset({"processes", "network"} | (set() if self._no_disks else {"disks", "power"}))
+
+    def why_not(self, capability: str) -> str:
+        if capability in ("disks", "power"):
+            return f"docker: {self._no_disks or 'real disks are there'}"
+        return f"docker: containers of this engine have no {capability!r}"
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "name": self.name, "engine": self._client.version()["Version"], "subnet": self._subnet,
+            "disks": self._no_disks or f"ext4, {self.disk_mb} MB, on a loop device", "ports": dict(self._ports),
+        }  # fmt: skip
+
+    # -- bringing up -----------------------------------------------------------------------------------------
+    def create(self, count: int) -> Sequence[Node]:
+        self._ledger = Ledger.open(self.label)
+        try:
+            with _told(f"docker: {count} nodes could not be brought up"):
+                image = node_image(self._client, self.base)
+                self._make_network()
+                addresses = self._addresses(count)
+                with ThreadPoolExecutor(count) as pool:
+                    nodes = tuple(pool.map(lambda name: self._host(name, addresses, image), addresses))
+                    self.nodes = nodes
+                    if not self._no_disks:
+                        self._make_disks(pool)
+        except BaseException:
+            self.destroy()
+            raise
+        return self.nodes
+
+    def _labels(self) -> dict[str, str]:
+        return {RUN_LABEL: self.label, OWNER_LABEL: str(Owner.this())}
+
+    def _make_network(self) -> None:
+        """Make the run's network on a free /24; other runs may be choosing at the same moment."""
+        self._record("network", name=self._network)
+        subnets = list(SUBNETS.subnets(new_prefix=24))
+        first = zlib.crc32(self.label.encode()) % len(subnets)
+        taken = list(self._taken())
+        said = ""
+        for subnet in subnets[first:] + subnets[:first]:
+            if any(subnet.overlaps(other) for other in taken):
+                continue
+            pool = docker.types.IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))
+            try:
+                self._client.networks.create(
+                    self._network, driver="bridge", labels=self._labels(),
+                    ipam=docker.types.IPAMConfig(pool_configs=[pool]),
+                )  # fmt: skip
+            except docker.errors.APIError as error:
+                said = str(error.explanation or error)
+                if "overlap" not in said.lower():
+                    raise
+                taken.append(subnet)
+                continue
+            self._subnet = str(subnet)
+            return
+        raise BackendError(
+            f"docker: no free /24 left in {SUBNETS}; `capsize cleanup` removes networks left over ({said})"
+        )
+
+    def _taken(self) -> Iterator[ipaddress.IPv4Network]:
+        for network in self._client.networks.list():
+            for pool in (network.attrs.get("IPAM") or {}).get("Config") or []:
+                with contextlib.suppress(ValueError, KeyError):
+                    yield ipaddress.IPv4Network(pool["Subnet"])
+
+    def _addresses(self, count: int) -> dict[str, str]:
+        subnet = ipaddress.ip_network(self._subnet)
+        return {f"n{number}": str(subnet[FIRST_HOST + number - 1]) for number in range(1, count + 1)}
+
+    def _host(self, name: str, addresses: dict[str, str], image: str) -> AgentNode:
+        api = self._client.api
+        container = f"capsize-{self.label}-{name}"
+        self._record("container", name=container)
+        capabilities = ["NET_ADMIN"]
+        more: dict[str, Any] = {}
+        if not self._no_disks:
+            capabilities += ["SYS_ADMIN", "MKNOD"]
+            more = {
+                "devices": ["/dev/loop-control:/dev/loop-control:rwm"],
+                "device_cgroup_rules": ["b 7:* rmw"],
+                "security_opt": ["apparmor=unconfined"],
+            }
+        host = api.create_host_config(init=True, cap_add=capabilities, extra_hosts=addresses, **more)
+        endpoint = api.create_endpoint_config(ipv4_address=addresses[name])
+        made = api.create_container(
+            image, ["sleep", "infinity"], name=container, hostname=name, labels=self._labels(), host_config=host,
+            networking_config=api.create_networking_config({self._network: endpoint}), stop_signal="SIGKILL",
+        )  # fmt: skip
+        api.start(made["Id"])
+        config = {"label": self.label, "node": name, "root": ROOT, "disk_mb": self.disk_mb}
+        environment = {"CAPSIZE_RUN": self.label, "CAPSIZE_OWNER": str(Owner.this())}
+        argv = ["python3", "-u", f"{ROOT}/agent.py", json.dumps(config)]
+        channel = Exec(self._client, made["Id"], argv, environment)
+        with self._lock:
+            self._execs.append(channel)
+        agent = Agent(name, channel.send, channel.lines(), channel.last_words)
+        agent.order("hello", within_s=30.0)
+        return AgentNode(name, agent, ROOT, addresses[name], self._number, lambda: self._no_disks)
+
+    def _make_disks(self, pool: ThreadPoolExecutor) -> None:
+        """Give every node its disk; where the kernel or the engine refuses, no node has one, and `why_not` says why."""
+        try:
+            made = list(pool.map(lambda node: node.agent.order("create_disk", within_s=30.0), self.nodes))
+        except BackendError as error:
+            self._no_disks = f"this engine gave no real disk ({error})"
+            log.warning("docker: nodes have no disks of their own: %s", error)
+            for node in self.nodes:
+                node.agent.order("unmount")
+            return
+        for disk in made:
+            self._record("loop", device=disk["loop"], image=disk["image"])
+
+    def _number(self, port: str) -> int:
+        with self._lock:
+            return self._ports.setdefault(port, FIRST_PORT + len(self._ports))
+
+    def _record(self, kind: str, **facts: Any) -> None:
+        if self._ledger is not None:
+            self._ledger.record(kind, **facts)
+
+    # -- taking down -----------------------------------------------------------------------------------------
+    def heal(self) -> Sequence[str]:
+        asked = [(node, node.agent.order_async("heal")) for node in self.nodes]
+        problems: list[str] = []
+        for node, future in asked:
+            try:
+                answer = node.agent.answer(future, "heal", 30.0)
+                problems += [f"{node.name}: {problem}" for problem in answer["problems"]]
+            except BackendError as error:
+                problems.append(str(error))
+        return problems
+
+    def destroy(self) -> None:
+        """Thaw, unmount and remove: a container with a frozen disk could not be removed."""
+        asked = [(node, node.agent.order_async("quit")) for node in self.nodes]
+        for node, future in asked:
+            try:
+                node.agent.answer(future, "quit", 15.0)
+            except BackendError as error:
+                log.warning("%s", error)
+        for channel in self._execs:
+            channel.close()
+        self._execs.clear()
+        self.nodes = ()
+        try:
+            self._remove()
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            log.warning("docker: not everything could be removed (%s); `capsize cleanup` tries again", error)
+            return
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+    def _remove(self) -> None:
+        filters = {"label": f"{RUN_LABEL}={self.label}"}
+        containers = self._client.api.containers(all=True, filters=filters)
+        if containers:
+            with ThreadPoolExecutor(len(containers)) as pool:
+                list(pool.map(self._remove_container, [container["Id"] for container in containers]))
+        for network in self._client.networks.list(filters=filters):
+            network.remove()
+
+    def _remove_container(self, container: str) -> None:
+        with contextlib.suppress(docker.errors.NotFound):
+            self._client.api.remove_container(container, force=True, v=True)
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn what the engine's client raises into one sentence for a person."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise BackendError(f"{what}: {error.explanation or error}") from None
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise BackendError(f"{what}: {error}") from None
