@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from capsize.errors import CapsizeError
+
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -17,6 +19,10 @@ class Interrupted(BaseException):
     def __init__(self, by: str) -> None:
         super().__init__(by)
         self.by = by
+
+
+class EndedEarly(CapsizeError):
+    """A signal came before there was anything to judge."""
 
 
 class Interruption(threading.Event):

@@ -19,7 +19,7 @@ from capsize.clock import MonotonicClock
 from capsize.cluster.cluster import Cluster
 from capsize.config import RunConfig
 from capsize.errors import CapsizeError, StoreError
-from capsize.interrupts import Interrupted, Interruption, interruptible
+from capsize.interrupts import EndedEarly, Interrupted, Interruption, interruptible
 from capsize.judging import judge, write_verdict
 from capsize.load import Load
 from capsize.nemesis.executor import Nemesis
@@ -58,6 +58,8 @@ class Finished:
     folder: Path
     verdict: Verdict
     report: Path | None
+    interrupted: str = ""
+    """The signal that ended it early."""
 
 
 def run(
@@ -73,7 +75,7 @@ def run(
         try:
             return _Run(plan(config), root, argv, watcher or Silent(), interruption).carry_out(open_place or open_real)
         except Interrupted as interrupted:
-            raise CapsizeError(
+            raise EndedEarly(
                 f"interrupted by {interrupted.by} before the load began; nothing was recorded, nothing is left running"
             ) from None
 
@@ -82,9 +84,9 @@ def open_real(made: Plan, label: str) -> Place:
     """Make the hosts of a run on a real place, if it can do what was planned."""
     from capsize.cluster.choose import choose_backend
 
-    chosen = choose_backend(made.config.backend, label)
-    refuse_impossible(made, chosen.backend)
-    return Place(Cluster(made.system, chosen.backend, chosen.backend.create(made.config.nodes)), chosen.why)
+    backend, why = choose_backend(made.config.backend, label)
+    refuse_impossible(made, backend)
+    return Place(Cluster(made.system, backend, backend.create(made.config.nodes)), why)
 
 
 class _Run:
@@ -142,7 +144,7 @@ class _Run:
     # -- on the cluster ------------------------------------------------------------------------------------------
     def _on(self, place: Place) -> None:
         cluster, config = place.cluster, self.config
-        self.watcher.say(f"backend   {cluster.backend.name}: {place.why}")
+        self.watcher.say(f"backend   {place.why}")
         refuse_impossible(self.made, cluster.backend)
         self.facts |= {
             "backend": {**cluster.backend.describe(), "name": cluster.backend.name, "why": place.why},
@@ -267,7 +269,7 @@ class _Run:
         except Exception as error:  # a report is no part of the verdict
             log.exception("the report was not written")
             self.watcher.say(f"warning   {store.REPORT} was not written: {type(error).__name__}: {error}")
-        return Finished(self.config, self.folder, verdict, report)
+        return Finished(self.config, self.folder, verdict, report, self.interruption.by)
 
     def _clean_up(self, cluster: Cluster) -> None:
         if self.config.keep:

@@ -1,0 +1,67 @@
+"""A verdict as a few lines of text: the verdict first, why, the report, and last the command that repeats the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from capsize.verdict import Verdict
+
+WORDS = {True: "VALID", False: "INVALID", "unknown": "UNKNOWN"}
+ANOMALIES_SHOWN = 5
+REASONS_SHOWN = 6
+
+
+def headline(verdict: Verdict, *, workload: str, seed: int) -> str:
+    """Return the first line: the verdict, what was run, how much was judged, which faults landed."""
+    health = verdict.figures.get("health", {})
+    parts = [f"{workload}", f"seed {seed}"]
+    operations = f"{_operations(verdict):,} operations"
+    if verdict.anomalies:
+        count = len(verdict.anomalies)
+        operations = f"{count} {'anomaly' if count == 1 else 'anomalies'} in {operations}"
+    parts.append(operations)
+    parts.append(faults_landed(health.get("faults", {})))
+    return f"{WORDS[verdict.valid]:<8} {' · '.join(part for part in parts if part)}"
+
+
+def faults_landed(faults: Mapping[str, Mapping[str, int]]) -> str:
+    """Return "faults landed 8/9, 1 skipped"; "no faults" when none were chosen.
+
+    >>> faults_landed({"kill": {"intended": 3, "landed": 3, "skipped": 1, "failed": 0}})
+    'faults landed 3/3, 1 skipped'
+    """
+    if not faults:
+        return "no faults"
+    intended, landed, skipped = (sum(by.get(w, 0) for by in faults.values()) for w in ("intended", "landed", "skipped"))
+    return f"faults landed {landed}/{intended}" + (f", {skipped} skipped" if skipped else "")
+
+
+def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, repeat: str) -> str:
+    """Return the whole text, without a last newline."""
+    lines = [headline(verdict, workload=workload, seed=seed)]
+    for anomaly in verdict.anomalies[:ANOMALIES_SHOWN]:
+        key = "" if anomaly.key is None else f"  key {anomaly.key}"
+        because = list(anomaly.because) or ["(no reason given)"]
+        lines.append(f"  {anomaly.name}{key}: {because[0]}")
+        lines += [f"      {reason}" for reason in because[1:REASONS_SHOWN]]
+    if len(verdict.anomalies) > ANOMALIES_SHOWN:
+        lines.append(f"  … and {len(verdict.anomalies) - ANOMALIES_SHOWN} more, in the report")
+    for axis, finding in verdict.axes.items():
+        if finding.valid is True or (finding.valid is False and str(axis) == "safety" and verdict.anomalies):
+            continue
+        word = "not valid" if finding.valid is False else "unknown"
+        for reason in finding.because[:REASONS_SHOWN]:
+            lines.append(f"  {axis} {word}: {reason}")
+        if len(finding.because) > REASONS_SHOWN:
+            lines.append(f"  {axis} {word}: … and {len(finding.because) - REASONS_SHOWN} more reasons, in verdict.json")
+    if report is not None:
+        lines.append(f"  report  {report}")
+    lines.append(f"  repeat  {repeat}")
+    return "\n".join(lines)
+
+
+def _operations(verdict: Verdict) -> int:
+    health: Any = verdict.figures.get("health", {})
+    return int(health.get("operations", 0))

@@ -1,0 +1,126 @@
+"""`capsize campaign`: many runs, one table, the gravest verdict."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capsize.cli import options
+from capsize.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from capsize.campaign import Outcome
+
+WORDS = {0: "VALID", 1: "INVALID", 2: "UNKNOWN"}
+
+
+def campaign(
+    system: options.System = "raft",
+    workload: options.Workload = "register",
+    faults: Annotated[
+        list[str], typer.Option("--faults", "-f", help="A set of faults; repeated, each set gets its runs.")
+    ] = [options.FAULTS],  # noqa: B006 (typer copies it)
+    runs: Annotated[int, typer.Option("--runs", help="Seeds for each combination, counted up from --seed.")] = 3,
+    seed: options.Seed = None,
+    time_limit: options.TimeLimit = 30.0,
+    nodes: options.Nodes = 5,
+    concurrency: options.Concurrency = 2,
+    rate: options.Rate = 200.0,
+    backend: options.Backend = "auto",
+    name: options.Name = "",
+    opt: options.Options = [],  # noqa: B006
+    timeout: options.Timeout = 2.0,
+    recovery_timeout: options.RecoveryTimeout = 30.0,
+    store: options.Store = options.STORE,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Run systems x workloads x sets of faults x seeds; comma-separate systems and workloads."""
+    from capsize.campaign import carry_out, exit_code, matrix
+    from capsize.errors import UsageError
+
+    if not 1 <= runs <= 100_000:
+        raise UsageError(f"--runs: {runs} is out of range; expected 1 to 100000")
+    base = options.config_of(
+        faults=faults[0], seed=seed, opt=opt, time_limit_s=time_limit, nodes=nodes, concurrency=concurrency, rate=rate,
+        backend=backend, name=name, timeout_s=timeout, recovery_timeout_s=recovery_timeout,
+    )  # fmt: skip
+    configs = matrix(
+        base, systems=system.split(","), workloads=workload.split(","), runs=runs,
+        faults=[options.fault_words(text) for text in faults],
+    )  # fmt: skip
+    with Progress(quiet=quiet) as progress:
+        outcomes: list[Outcome] = []
+        for outcome in carry_out(configs, store, argv=sys.argv, watcher=progress):
+            outcomes.append(outcome)
+            progress.say(_row(outcome))
+    repeat = _repeat(sys.argv[1:], base.seed, given=seed is not None)
+    code = exit_code([outcome.exit_code for outcome in outcomes])
+    if as_json:
+        print(json.dumps(_data(outcomes, code, repeat)))
+    else:
+        print(_table(outcomes, len(configs), code, repeat))
+    return code
+
+
+def _table(outcomes: list[Outcome], planned: int, code: int, repeat: str) -> str:
+    from capsize.report.text import faults_landed
+
+    operations, faults = 0, dict[str, dict[str, int]]()
+    for outcome in outcomes:
+        if outcome.finished is not None:
+            health = outcome.finished.verdict.figures.get("health", {})
+            operations += health.get("operations", 0)
+            for kind, by in health.get("faults", {}).items():
+                total = faults.setdefault(kind, {})
+                for word, count in by.items():
+                    total[word] = total.get(word, 0) + count
+    head = f"{WORDS.get(code, 'ERROR'):<8} campaign · {len(outcomes)} of {planned} runs"
+    lines = [f"{head} · {operations:,} operations · {faults_landed(faults)}"]
+    for outcome in outcomes:
+        lines.append(f"  {_row(outcome)}")
+        if outcome.finished is not None and outcome.exit_code != 0:
+            lines += [f"      {reason}" for reason in _reasons(outcome)]
+    lines.append(f"  repeat  {repeat}")
+    return "\n".join(lines)
+
+
+def _row(outcome: Outcome) -> str:
+    from capsize.report.text import headline
+
+    config = outcome.config
+    if outcome.finished is None:
+        return f"{'ERROR':<8} {config.workload} · seed {config.seed} · could not run: {outcome.error}"
+    where: Path = outcome.finished.report or outcome.finished.folder
+    return f"{headline(outcome.finished.verdict, workload=config.workload, seed=config.seed)} · {where}"
+
+
+def _reasons(outcome: Outcome) -> list[str]:
+    assert outcome.finished is not None
+    verdict = outcome.finished.verdict
+    told = [f"{anomaly.name} key {anomaly.key}: {(anomaly.because or ('',))[0]}" for anomaly in verdict.anomalies[:3]]
+    for axis, finding in verdict.axes.items():
+        told += [f"{axis}: {reason}" for reason in finding.because[:2] if finding.valid is not True]
+    return [*told[:5], f"repeat  {outcome.config.command()}"]
+
+
+def _data(outcomes: list[Outcome], code: int, repeat: str) -> dict[str, object]:
+    from capsize.cli.run import as_data
+
+    rows: list[dict[str, object]] = []
+    for outcome in outcomes:
+        if outcome.finished is not None:
+            rows.append(as_data(outcome.finished))
+        else:
+            rows.append({"seed": outcome.config.seed, "error": str(outcome.error), "exit_code": outcome.exit_code})
+    return {"version": 1, "exit_code": code, "runs": rows, "repeat": repeat}
+
+
+def _repeat(words: list[str], seed: int, *, given: bool) -> str:
+    """Return the command as it was typed, with the seed that was drawn."""
+    return shlex.join(["capsize", *words, *([] if given else ["--seed", str(seed)])])

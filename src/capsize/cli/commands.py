@@ -1,0 +1,69 @@
+"""The table of commands, and what a mistyped one is answered."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+from functools import cache
+from typing import Any
+
+import typer
+
+from capsize.cli.campaign import campaign
+from capsize.cli.listing import list_words
+from capsize.cli.run import run
+
+_CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
+"""click's base of errors, wherever this version of typer keeps click."""
+
+
+@cache
+def command_line() -> Any:
+    """Return the whole command line. Commands import what they need when they are carried out."""
+    app = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help="Try to capsize your Raft: real nodes, real faults, and a verdict with its reasons.",
+        epilog="Exit codes: 0 valid, 1 invalid, 2 unknown, 254 usage, 255 could not run.",
+    )
+    app.callback()(_capsize)
+    app.command("run")(run)
+    app.command("campaign")(campaign)
+    app.command("list")(list_words)
+    for name in ("check", "cleanup"):
+        with contextlib.suppress(ModuleNotFoundError):
+            app.command(name)(getattr(importlib.import_module(f"capsize.cli.{name}"), name))
+    return typer.main.get_command(app)
+
+
+def usage_problem(error: Exception, words: list[str]) -> str | None:
+    """Return one line for an error of the command line's parser; None for any other error."""
+    if not isinstance(error, _CLICK_ERROR):
+        return None
+    context: Any = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "capsize"
+    option: Any = getattr(error, "option_name", None)
+    if option and "such option" in str(getattr(error, "message", "")).lower():
+        known = [name for param in context.command.params for name in (*param.opts, *param.secondary_opts)]
+        near = difflib.get_close_matches(option, [*known, "--help"], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "see the list of options"
+        return f"{option}: there is no such option; {hint} ({path} --help)"
+    message = str(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+    return f"{message} ({path} --help)"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from capsize import __version__
+
+        typer.echo(f"capsize {__version__}")
+        raise typer.Exit
+
+
+def _capsize(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    del version

@@ -1,0 +1,107 @@
+"""`capsize list`: the words that the other commands know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from capsize.cli import options
+
+SHELVES = ("systems", "workloads", "faults", "models", "runs")
+SHELF_HELP = "All but runs when left out."
+
+
+def list_words(
+    shelf: Annotated[str, typer.Argument(metavar="[" + "|".join(SHELVES) + "]", help=SHELF_HELP)] = "",
+    store: options.Store = options.STORE,
+    as_json: options.Json = False,
+) -> int:
+    """Show systems, workloads, faults, models, or the runs in the store."""
+    from capsize.errors import no_such
+
+    if shelf and shelf not in SHELVES:
+        raise no_such("list", shelf, SHELVES)
+    wanted = [shelf] if shelf else [name for name in SHELVES if name != "runs"]
+    found = {name: _shelf(name, store) for name in wanted}
+    if as_json:
+        print(json.dumps(found[shelf] if shelf else found))
+        return 0
+    for number, (name, rows) in enumerate(found.items()):
+        if not shelf:
+            print(f"{'' if number == 0 else chr(10)}{name}")
+        indent = "" if shelf else "  "
+        width = max((len(str(row["name"])) for row in rows), default=0)
+        for row in rows:
+            more = f"  ({row['more']})" if row.get("more") else ""
+            print(f"{indent}{row['name']!s:<{width}}  {row['says']}{more}".rstrip())
+        if not rows:
+            print(f"{indent}none" + (f" in {store}" if name == "runs" else ""))
+    return 0
+
+
+def _shelf(name: str, store: Path) -> list[dict[str, Any]]:
+    return {"systems": _systems, "workloads": _workloads, "faults": _faults, "models": _models}[name]() \
+        if name != "runs" else _runs(store)  # fmt: skip
+
+
+def _systems() -> list[dict[str, Any]]:
+    from capsize.errors import CapsizeError
+    from capsize.registry import load_system, system_words
+
+    rows: list[dict[str, Any]] = []
+    for word, place in system_words().items():
+        try:
+            cls: Any = load_system(word)
+        except CapsizeError as error:
+            rows.append({"name": word, "says": str(error), "more": ""})
+            continue
+        says = ((cls.__doc__ or place).strip().splitlines() or [place])[0]
+        known = dict(getattr(cls, "options", {}))
+        more = "; ".join(f"--opt {key}=…: {text}" for key, text in known.items())
+        rows.append({"name": word, "says": says, "more": more, "options": known})
+    return rows
+
+
+def _workloads() -> list[dict[str, Any]]:
+    from capsize.workloads import WORKLOADS
+
+    return [{"name": word, "says": cls.says, "more": f"model {cls.model}"} for word, cls in WORKLOADS.items()]
+
+
+def _faults() -> list[dict[str, Any]]:
+    from capsize.nemesis.kinds import KINDS
+
+    return [
+        {"name": kind.word, "says": kind.says, "more": "needs " + ", ".join(sorted(kind.needs))}
+        for kind in KINDS.values()
+    ]
+
+
+def _models() -> list[dict[str, Any]]:
+    from capsize.checker.models import MODELS
+
+    rows: list[dict[str, Any]] = []
+    for word, cls in MODELS.items():
+        lines = (cls.__doc__ or "").strip().splitlines()
+        rows.append({"name": word, "says": lines[0] if lines else "", "more": ""})
+    return rows
+
+
+def _runs(store: Path) -> list[dict[str, Any]]:
+    from capsize.errors import StoreError
+    from capsize.store import RUN, VERDICT, read_json, runs
+
+    words = {True: "VALID", False: "INVALID", "unknown": "UNKNOWN"}
+    rows: list[dict[str, Any]] = []
+    for folder in runs(store):
+        try:
+            run = read_json(folder / RUN)
+            judged = (folder / VERDICT).exists()
+            word = words.get(read_json(folder / VERDICT).get("valid"), "?") if judged else "not judged"
+        except StoreError:
+            run, word = {}, "unreadable"
+        rows.append({"name": str(folder), "says": word, "more": str(run.get("repeat", ""))})
+    return rows

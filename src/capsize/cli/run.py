@@ -1,0 +1,70 @@
+"""`capsize run`: one run, from nothing to a verdict."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from capsize.cli import options
+from capsize.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from capsize.runner import Finished
+
+
+def run(
+    system: options.System = "raft",
+    workload: options.Workload = "register",
+    faults: options.Faults = options.FAULTS,
+    seed: options.Seed = None,
+    time_limit: options.TimeLimit = 30.0,
+    nodes: options.Nodes = 5,
+    concurrency: options.Concurrency = 2,
+    rate: options.Rate = 200.0,
+    backend: options.Backend = "auto",
+    name: options.Name = "",
+    opt: options.Options = [],  # noqa: B006 (typer copies it)
+    timeout: options.Timeout = 2.0,
+    recovery_timeout: options.RecoveryTimeout = 30.0,
+    schedule: Annotated[str, typer.Option("--schedule", help="Follow this schedule.json instead of drawing one.")] = "",
+    store: options.Store = options.STORE,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster running.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Start a cluster, hurt it while clients write, judge what they were told."""
+    from capsize.runner import run as carry_out
+
+    config = options.config_of(
+        faults=faults, seed=seed, opt=opt, system=system, workload=workload, time_limit_s=time_limit, nodes=nodes,
+        concurrency=concurrency, rate=rate, backend=backend, name=name, timeout_s=timeout,
+        recovery_timeout_s=recovery_timeout, schedule=schedule, keep=keep,
+    )  # fmt: skip
+    with Progress(quiet=quiet) as progress:
+        finished = carry_out(config, store, argv=sys.argv, watcher=progress)
+    print(json.dumps(as_data(finished)) if as_json else as_text(finished))
+    return finished.verdict.exit_code
+
+
+def as_text(finished: Finished) -> str:
+    """Return what stdout says of a run."""
+    from capsize.report.text import render
+
+    config = finished.config
+    return render(
+        finished.verdict, workload=config.workload, seed=config.seed, report=finished.report, repeat=config.command()
+    )
+
+
+def as_data(finished: Finished) -> dict[str, Any]:
+    """Return the same for programs: the verdict, and where everything is."""
+    return finished.verdict.to_json() | {
+        "seed": finished.config.seed,
+        "folder": str(finished.folder),
+        "report": None if finished.report is None else str(finished.report),
+        "repeat": finished.config.command(),
+        "exit_code": finished.verdict.exit_code,
+    }
