@@ -541,7 +541,7 @@ class Agent:
 
     LANES = {  # noqa: RUF012 (read only)
         "start": "process", "signal": "process", "process": "process", "kill": "process",
-        "drop": "network", "clear_network": "network",
+        "drop": "network", "prepare_network": "network", "clear_network": "network",
         "freeze": "disk", "thaw": "disk", "slow": "disk", "fill": "disk", "drain": "disk", "kill_writes": "disk",
         "create_disk": "disk", "mount": "disk", "unmount": "disk", "power_off": "disk", "power_on": "disk",
     }  # fmt: skip
@@ -738,6 +738,10 @@ class Agent:
     # network
     def do_drop(self, sources: list[str]) -> None:
         self.firewall.drop(sources)
+
+    def do_prepare_network(self) -> None:
+        """Make our chain now, so that a cut is one step later."""
+        self.firewall.prepare()
 
     def do_clear_network(self) -> None:
         self.firewall.remove()

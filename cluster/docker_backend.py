@@ -14,8 +14,9 @@ import json
 import logging
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import docker.errors
@@ -32,7 +33,7 @@ from capsize.errors import BackendError
 
 log = logging.getLogger(__name__)
 
-SUBNETS = ipaddress.ip_network("198.18.0.0/15")
+SUBNETS = ipaddress.IPv4Network("198.18.0.0/15")
 """Reserved for benchmark testing (RFC 2544): nobody's own network is hidden by ours."""
 FIRST_HOST = 11
 FIRST_PORT = 7001
@@ -81,7 +82,7 @@ class DockerBackend(Backend):
                 self._make_network()
                 addresses = self._addresses(count)
                 with ThreadPoolExecutor(count) as pool:
-                    nodes = tuple(pool.map(lambda name: self._host(name, addresses, image), addresses))
+                    nodes = tuple(pool.map(partial(self._host, addresses=addresses, image=image), addresses))
                     self.nodes = nodes
                     if not self._no_disks:
                         self._make_disks(pool)
@@ -96,7 +97,7 @@ class DockerBackend(Backend):
     def _make_network(self) -> None:
         """Make the run's network on a free /24; other runs may be choosing at the same moment."""
         self._record("network", name=self._network)
-        subnets = list(SUBNETS.subnets(new_prefix=24))
+        subnets = [ipaddress.IPv4Network(subnet) for subnet in SUBNETS.subnets(new_prefix=24)]
         first = zlib.crc32(self.label.encode()) % len(subnets)
         taken = list(self._taken())
         said = ""
@@ -128,11 +129,11 @@ class DockerBackend(Backend):
                     yield ipaddress.IPv4Network(pool["Subnet"])
 
     def _addresses(self, count: int) -> dict[str, str]:
-        subnet = ipaddress.ip_network(self._subnet)
+        subnet = ipaddress.IPv4Network(self._subnet)
         return {f"n{number}": str(subnet[FIRST_HOST + number - 1]) for number in range(1, count + 1)}
 
     def _host(self, name: str, addresses: dict[str, str], image: str) -> AgentNode:
-        api = self._client.api
+        api: Any = self._client.api
         container = f"capsize-{self.label}-{name}"
         self._record("container", name=container)
         capabilities = ["NET_ADMIN"]
@@ -159,12 +160,13 @@ class DockerBackend(Backend):
             self._execs.append(channel)
         agent = Agent(name, channel.send, channel.lines(), channel.last_words)
         agent.order("hello", within_s=30.0)
+        agent.order("prepare_network", within_s=30.0)
         return AgentNode(name, agent, ROOT, addresses[name], self._number, lambda: self._no_disks)
 
     def _make_disks(self, pool: ThreadPoolExecutor) -> None:
         """Give every node its disk; where the kernel or the engine refuses, no node has one, and `why_not` says why."""
         try:
-            made = list(pool.map(lambda node: node.agent.order("create_disk", within_s=30.0), self.nodes))
+            made = list(pool.map(_create_disk, self.nodes))
         except BackendError as error:
             self._no_disks = f"this engine gave no real disk ({error})"
             log.warning("docker: nodes have no disks of their own: %s", error)
@@ -229,8 +231,12 @@ class DockerBackend(Backend):
             self._client.api.remove_container(container, force=True, v=True)
 
 
+def _create_disk(node: AgentNode) -> dict[str, Any]:
+    return node.agent.order("create_disk", within_s=30.0)
+
+
 @contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
+def _told(what: str) -> Generator[None, None, None]:
     """Turn what the engine's client raises into one sentence for a person."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -35,13 +36,13 @@ def engine_address() -> str:
     try:
         from docker.context import ContextAPI
 
-        context = ContextAPI.get_current_context()
-        return str(context.Host) if context is not None and context.Host else "unix:///var/run/docker.sock"
+        context: Any = ContextAPI.get_current_context()
+        return str(context.Host) if context and context.Host else "unix:///var/run/docker.sock"
     except Exception:  # a broken docker configuration of the user is no reason to have no backend at all
         return "unix:///var/run/docker.sock"
 
 
-def connect(timeout_s: float = 60.0) -> DockerClient:
+def connect(timeout_s: int = 60) -> DockerClient:
     """Return a client of the engine; raises BackendError when none answers."""
     address = engine_address()
     try:
@@ -54,7 +55,7 @@ def connect(timeout_s: float = 60.0) -> DockerClient:
     return client
 
 
-def engine_answers(timeout_s: float = 3.0) -> tuple[bool, str]:
+def engine_answers(timeout_s: int = 3) -> tuple[bool, str]:
     """Return whether an engine answers, and one sentence about it: its version, or why not."""
     try:
         client = connect(timeout_s)
@@ -167,8 +168,6 @@ class Exec:
 
     def close(self) -> None:
         """End its stdin, and with it the connection."""
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()

@@ -1,0 +1,282 @@
+"""Taking away what runs left behind: containers, networks, frozen disks, loop devices, processes, folders.
+
+Everything of ours carries the run's label and its owner: ledgers, container and network labels, the environment of
+processes (CAPSIZE_RUN, CAPSIZE_OWNER), the name of a disk's image file. What carries neither is never touched, and
+a run whose owner still lives is left alone unless it is forced.
+
+The order matters. A frozen disk comes first: a process that hangs in it cannot be killed, a container that holds
+such a process cannot be removed, and a frozen file system outlives even its last mount, until somebody thaws it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from capsize.cluster.agent import FITHAW, LOOP_CLR_FD, libc
+from capsize.cluster.ledger import Ledger, Owner, ledgers
+from capsize.errors import BackendError
+
+IMAGE = re.compile(r"^capsize-(?P<label>.+)-n\d+\.img( \(deleted\))?$")
+
+
+def cleanup(labels: Iterable[str] | None = None, *, force: bool = False) -> list[str]:
+    """Remove what dead runs left (only these `labels`, if given); return one line for each thing that was removed.
+
+    With `force` also what belongs to a run whose owner still lives. Safe to repeat; what could not be removed is
+    there the next time. Needs root to thaw a disk of a run that root made; everything else as the user who ran it.
+    """
+    return Sweep(None if labels is None else set(labels), force).run()
+
+
+class Sweep:
+    """One pass over everything on this machine that may be ours."""
+
+    def __init__(self, labels: set[str] | None, force: bool) -> None:
+        self.labels = labels
+        self.force = force
+        self.removed: list[str] = []
+        self.ledgers = ledgers()
+        self.processes = list(_processes())
+        self.engine = _Engine()
+        self.alive = self._alive()
+
+    def _alive(self) -> set[str]:
+        """Return the labels whose owner lives, by whatever still tells of an owner."""
+        owners = [(ledger.label, ledger.owner) for ledger in self.ledgers]
+        owners += [(label, owner) for _, label, owner in self.processes if owner is not None]
+        owners += self.engine.owners()
+        return {label for label, owner in owners if owner.alive() or self.engine.may_live_elsewhere(label, owner)}
+
+    def takes(self, label: str) -> bool:
+        """Return whether things of this label are to go."""
+        return (self.labels is None or label in self.labels) and (self.force or label not in self.alive)
+
+    def run(self) -> list[str]:
+        for device, label in _loops():
+            if self.takes(label) and _thaw(device):
+                self.removed.append(f"freeze of the disk {device} of run {label}")
+        self.removed += self.engine.remove(self.takes)
+        self._end_processes()
+        for device, label in _loops():
+            if self.takes(label) and _detach(device):
+                self.removed.append(f"loop device {device} of run {label}")
+        for ledger in self.ledgers:
+            if self.takes(ledger.label):
+                self._close(ledger)
+        return self.removed
+
+    def _end_processes(self) -> None:
+        """End processes by pid and start time: those that carry the label, and those the ledger names."""
+        doomed = [(process, label) for process, label, _ in self.processes if self.takes(label)]
+        for ledger in self.ledgers:
+            if self.takes(ledger.label):
+                doomed += [(process, ledger.label) for process in _recorded(ledger)]
+        mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+        ended: dict[int, tuple[psutil.Process, str]] = {}
+        for process, label in doomed:
+            if process.pid in mine or process.pid in ended:
+                continue
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                told = f"process {process.pid} ({process.name()}) of run {label}"
+                process.kill()
+                ended[process.pid] = process, told
+        psutil.wait_procs([process for process, _ in ended.values()], timeout=5.0)
+        self.removed += [told for process, told in ended.values() if not process.is_running() or _zombie(process)]
+
+    def _close(self, ledger: Ledger) -> None:
+        for folder in ledger.all("folder"):
+            path = Path(str(folder["path"]))
+            if path.is_dir() and path.name.startswith(f"capsize-{ledger.label}-"):
+                shutil.rmtree(path, ignore_errors=True)
+                self.removed.append(f"folder {path} of run {ledger.label}")
+        if not self.engine.asked and ledger.all("container"):
+            return  # its containers are still to be removed, once an engine answers
+        ledger.close()
+        self.removed.append(f"ledger of run {ledger.label}")
+
+
+# -- processes ---------------------------------------------------------------------------------------------------
+def _processes() -> Iterable[tuple[psutil.Process, str, Owner | None]]:
+    """Yield the processes whose environment carries a run's label, with the label and the owner."""
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except (psutil.Error, OSError):
+            continue
+        if label := environment.get("CAPSIZE_RUN"):
+            yield process, label, Owner.parse(environment.get("CAPSIZE_OWNER", ""))
+
+
+def _recorded(ledger: Ledger) -> Iterable[psutil.Process]:
+    for entry in ledger.all("process"):
+        known = Owner(int(entry["pid"]), str(entry["start"]), ledger.owner.boot)
+        if known.start and known.alive():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                yield psutil.Process(known.pid)
+
+
+def _zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+# -- disks -------------------------------------------------------------------------------------------------------
+def _loops() -> list[tuple[str, str]]:
+    """Return (device, label) of the loop devices whose image file has a name of ours."""
+    found: list[tuple[str, str]] = []
+    for backing in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
+        with contextlib.suppress(OSError):
+            match = IMAGE.match(Path(backing.read_text().strip()).name)
+            if match:
+                found.append((f"/dev/{backing.parts[3]}", match["label"]))
+    return found
+
+
+def _thaw(device: str) -> bool:
+    """End the freeze of the file system on `device`, wherever it is mounted or was; return whether there was one.
+
+    Mounting the device once more gives a way to the file system even when no mount of it is left, or only one in
+    the mount namespace of a process that hangs.
+    """
+    if os.geteuid() != 0:
+        return False
+    place = tempfile.mkdtemp(prefix="capsize-thaw-")
+    try:
+        _make_node(device)
+        libc("mount", device.encode(), place.encode(), b"ext4", 0, None)
+    except OSError:
+        Path(place).rmdir()
+        return False
+    thawed = False
+    try:
+        root = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(root, FITHAW, b"\0\0\0\0")
+            thawed = True
+        except OSError:
+            pass  # EINVAL: it was not frozen
+        finally:
+            os.close(root)
+    finally:
+        libc("umount2", place.encode(), 0)
+        Path(place).rmdir()
+    return thawed
+
+
+def _make_node(device: str) -> None:
+    """Make the device's file here when it was made inside a container only."""
+    if not Path(device).exists():
+        os.mknod(device, 0o660 | 0o060000, os.makedev(7, int(device.removeprefix("/dev/loop"))))
+
+
+def _detach(device: str, wait_s: float = 3.0) -> bool:
+    """Let go of a loop device that nobody mounts any more; return whether it was ours to free.
+
+    Ours free themselves when the last mount goes, which takes the kernel a moment after the last process.
+    """
+    backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")
+    deadline = time.monotonic() + wait_s
+    while backing.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if not backing.exists() or os.geteuid() != 0:
+        return not backing.exists()
+    _make_node(device)
+    handle = os.open(device, os.O_RDWR)
+    try:
+        fcntl.ioctl(handle, LOOP_CLR_FD)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return not backing.exists()
+
+
+# -- the Docker engine -------------------------------------------------------------------------------------------
+class _Engine:
+    """What the Docker engine holds of ours; nothing when none answers."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.remote = False
+        self.containers: list[Any] = []
+        self.networks: list[Any] = []
+        if not _may_have_engine():
+            return
+        from capsize.cluster.engine import RUN_LABEL, connect, engine_address
+
+        try:
+            client = connect(10)
+        except BackendError:
+            return
+        self.asked = True
+        self.remote = not engine_address().startswith("unix:")
+        self.containers = client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True)
+        self.networks = client.networks.list(filters={"label": RUN_LABEL})
+
+    def _labelled(self) -> list[tuple[str, Any, str]]:
+        from capsize.cluster.engine import OWNER_LABEL, RUN_LABEL
+
+        found = [("container", thing, thing.labels) for thing in self.containers]
+        found += [("network", thing, thing.attrs.get("Labels") or {}) for thing in self.networks]
+        return [(labels[RUN_LABEL], thing, labels.get(OWNER_LABEL, "")) for _, thing, labels in found]
+
+    def owners(self) -> list[tuple[str, Owner]]:
+        if not self.asked:
+            return []
+        return [(label, owner) for label, _, text in self._labelled() if (owner := Owner.parse(text)) is not None]
+
+    def may_live_elsewhere(self, label: str, owner: Owner) -> bool:
+        """Return whether the owner may be a process of another machine that uses the same engine."""
+        return self.remote and not owner.here()
+
+    def remove(self, takes: Callable[[str], bool]) -> list[str]:
+        """Thaw, then remove containers; then networks. Return what went."""
+        if not self.asked:
+            return []
+        import docker.errors
+
+        removed: list[str] = []
+        doomed = [(label, thing) for label, thing, _ in self._labelled() if takes(label)]
+        containers = [(label, thing) for label, thing in doomed if thing in self.containers]
+        for _, container in containers:
+            if container.status == "running":
+                _thaw_inside(container)
+        for label, thing in [*containers, *(pair for pair in doomed if pair not in containers)]:
+            kind = "container" if thing in self.containers else "network"
+            try:
+                if kind == "container":
+                    thing.remove(force=True, v=True)
+                else:
+                    thing.remove()
+            except docker.errors.NotFound:
+                continue
+            except docker.errors.APIError:
+                continue  # still in use or being removed; the next cleanup finds it again
+            removed.append(f"{kind} {thing.name} of run {label}")
+        return removed
+
+
+def _thaw_inside(container: Any) -> None:
+    """Thaw from within, for engines whose kernel is not ours to reach (a virtual machine, another host)."""
+    import docker.errors
+
+    with contextlib.suppress(docker.errors.APIError):
+        container.exec_run(["timeout", "5", "fsfreeze", "--unfreeze", "/capsize/disk"])
+
+
+def _may_have_engine() -> bool:
+    """Return whether asking for an engine is worth the import: a socket, an address or a docker command is there."""
+    return bool(os.environ.get("DOCKER_HOST")) or Path("/var/run/docker.sock").exists() or bool(shutil.which("docker"))
