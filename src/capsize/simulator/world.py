@@ -1,0 +1,326 @@
+"""The world: nodes that run the pure core, on virtual time, with everything that can happen to them.
+
+One queue of timed happenings decides everything. What happens at the same nanosecond happens in the order in which
+it was asked for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from capsize.checker.invariants import Judge
+from capsize.checker.trace import NOTHING, NodeState, TraceEvent
+from capsize.raft.configuration import Configuration
+from capsize.raft.core import Core
+from capsize.raft.events import (
+    AdminRequest,
+    ClientReply,
+    ClientRequest,
+    Effects,
+    Event,
+    MessageReceived,
+    Persisted,
+    Tick,
+    WriteFailed,
+)
+from capsize.raft.messages import Message
+from capsize.raft.settings import Settings
+from capsize.seed import stream
+from capsize.simulator.disk import Disk
+from capsize.simulator.network import Network
+
+MS = 1_000_000
+SECOND = 1000 * MS
+
+CoreClass = Callable[..., Core]
+
+
+class Node:
+    """One server: its disk outlives its process. `core` is None while it is down."""
+
+    __slots__ = ("core", "disk", "disk_ms", "inc", "lc", "name", "paused", "postponed", "state", "tick_at", "waiting")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.disk = Disk()
+        self.disk_ms: tuple[float, float] = (0.3, 2.0)
+        self.core: Core | None = None
+        self.state = NodeState()
+        self.inc = 0
+        self.lc = 0
+        self.tick_at = -1
+        self.paused = False
+        self.postponed: list[Event] = []
+        """What reached the node while it was paused."""
+        self.waiting: dict[str, Callable[[ClientReply | None], None]] = {}
+        """Requests not answered yet; None is told when the connection breaks."""
+
+
+class World:
+    """A cluster under simulation. `run_for` and `run_until` make time pass; everything else happens now."""
+
+    def __init__(
+        self,
+        names: Sequence[str] = ("n1", "n2", "n3", "n4", "n5"),
+        *,
+        seed: int = 0,
+        settings: Settings | None = None,
+        core_class: CoreClass = Core,
+        judge: Judge | None = None,
+        record: bool = False,
+    ) -> None:
+        self.names = tuple(names)
+        self.seed = seed
+        self.settings = settings or Settings()
+        self.core_class = core_class
+        self.judge = judge
+        self.recorded: list[TraceEvent] | None = [] if record else None
+        self.now_ns = 0
+        self.network = Network(stream(seed, "network"))
+        self.disk_rng = stream(seed, "disk")
+        self.nodes = {name: Node(name) for name in names}
+        self.initial = Configuration(self.names)
+        self.crashes: list[tuple[str, str]] = []
+        """Nodes that stopped themselves or failed an assertion, and why: none of them should."""
+        self.requests = 0
+        self.steps = 0
+        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._order = 0
+
+    # -- time --------------------------------------------------------------------------------------------------------
+    def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
+        """Let `action` happen after `delay_ns`."""
+        self._order += 1
+        heapq.heappush(self._queue, (self.now_ns + delay_ns, self._order, action, args))
+
+    def run_until(self, condition: Callable[[], object] | None = None, *, limit_ms: float = 10_000) -> bool:
+        """Let time pass until `condition` holds, or `limit_ms` went by; return whether it holds."""
+        end = self.now_ns + int(limit_ms * MS)
+        queue = self._queue
+        while not (condition is not None and condition()):
+            if not queue or queue[0][0] > end:
+                self.now_ns = end
+                return condition is not None and bool(condition())
+            self.now_ns, _, action, args = heapq.heappop(queue)
+            action(*args)
+        return True
+
+    def run_for(self, ms: float) -> None:
+        """Let time pass."""
+        self.run_until(None, limit_ms=ms)
+
+    # -- nodes -------------------------------------------------------------------------------------------------------
+    def start(self, names: Iterable[str] | None = None) -> None:
+        """Boot these nodes, all by default, from what their disks hold; those that run are left alone."""
+        for name in names or self.names:
+            node = self.nodes[name]
+            if node.core is not None:
+                continue
+            recovered = node.disk.recover()
+            node.inc, node.lc, node.state = recovered.incarnation, 0, NodeState()
+            node.paused, node.postponed, node.tick_at = False, [], -1
+            rng = stream(self.seed, "core", name, recovered.incarnation)
+            try:
+                node.core = self.core_class(name, self.initial, self.settings, recovered, rng=rng)
+                effects = node.core.start(self.now_ns)
+            except AssertionError as error:
+                self._crash(node, f"{type(error).__name__}: {error}")
+                continue
+            self._carry_out(node, effects)
+
+    def kill(self, name: str, *, power: bool = False) -> None:
+        """End a node's process at once; with `power`, also lose what its disk had not synced."""
+        node = self.nodes[name]
+        if node.core is None:
+            return
+        node.core = None
+        if power:
+            node.disk.lose_power(self.disk_rng)
+        else:
+            node.disk.kill(self.disk_rng)
+        node.disk.frozen = False
+        waiting, node.waiting = node.waiting, {}
+        for answer in waiting.values():
+            answer(None)
+
+    def pause(self, name: str) -> None:
+        """Stop a node in its tracks; what reaches it waits."""
+        self.nodes[name].paused = True
+
+    def resume(self, name: str) -> None:
+        """Let a paused node go on, with everything that waited for it."""
+        node = self.nodes[name]
+        if node.paused:
+            node.paused = False
+            postponed, node.postponed = node.postponed, []
+            for event in postponed:
+                self.step(node, event)
+            self.step(node, Tick())
+
+    def freeze_disk(self, name: str) -> None:
+        """Let no write of a node become durable until it is thawed."""
+        self.nodes[name].disk.frozen = True
+
+    def thaw_disk(self, name: str) -> None:
+        """Let a frozen disk go on."""
+        node = self.nodes[name]
+        if node.disk.frozen:
+            node.disk.frozen = False
+            if node.disk.flushing:
+                self.after(self._flush_ns(node), self._flushed, node, node.inc)
+            else:
+                self._flush(node)
+
+    def fail_disk(self, name: str) -> None:
+        """Let the write under way fail: the node learns of an I/O error."""
+        node = self.nodes[name]
+        if node.core is not None and node.disk.flushing:
+            self.step(node, WriteFailed(node.disk.flushing[0].write, "I/O error"))
+
+    @property
+    def up(self) -> list[str]:
+        """Names of the nodes that run."""
+        return [name for name, node in self.nodes.items() if node.core is not None]
+
+    def core(self, name: str) -> Core:
+        """Return the core of a node that runs."""
+        core = self.nodes[name].core
+        assert core is not None, f"{name} is down"
+        return core
+
+    @property
+    def leader(self) -> str | None:
+        """The node that leads in the highest term, if any does."""
+        leaders = [core for node in self.nodes.values() if (core := node.core) is not None and core.is_leader()]
+        return max(leaders, key=lambda core: core.term).name if leaders else None
+
+    # -- what reaches a node -----------------------------------------------------------------------------------------
+    def step(self, node: Node, event: Event) -> None:
+        """Let `event` happen to a node, and carry out what it asks for."""
+        core = node.core
+        if core is None:
+            return
+        if node.paused:
+            if not isinstance(event, Tick):
+                node.postponed.append(event)
+            return
+        self.steps += 1
+        try:
+            effects = core.step(event, self.now_ns)
+        except AssertionError as error:
+            self._crash(node, f"{type(error).__name__}: {error}")
+            return
+        self._carry_out(node, effects)
+
+    def request(
+        self, name: str, client: str, seq: int, f: str, key: Any, value: Any, answer: Callable[[ClientReply | None], None]
+    ) -> bool:
+        """Ask a node; `answer` gets its reply, or None when it dies. Returns False when nobody listens."""
+        node = self.nodes[name]
+        if node.core is None:
+            return False
+        self.requests += 1
+        rid = f"r{self.requests}"
+        node.waiting[rid] = answer
+        self.step(node, ClientRequest(rid, client, seq, f, key, value))
+        return True
+
+    def admin(self, name: str, action: str, argument: str | None = None) -> None:
+        """Ask a node for a snapshot, a leadership transfer or a membership change; the answer is not waited for."""
+        node = self.nodes[name]
+        if node.core is not None:
+            self.requests += 1
+            self.step(node, AdminRequest(f"r{self.requests}", action, argument))
+
+    def deliver(self, message: Message) -> None:
+        """Let a message arrive now, if its link is open and its receiver up."""
+        node = self.nodes.get(message.to)
+        if node is not None and node.core is not None and self.network.open(message.frm, message.to):
+            self.network.delivered += 1
+            self.step(node, MessageReceived(message))
+
+    # -- what a node asks for ----------------------------------------------------------------------------------------
+    def _carry_out(self, node: Node, effects: Effects) -> None:
+        for fields in effects.trace:
+            self._trace(node, fields)
+        if effects.writes:
+            node.disk.submit(effects.writes)
+            self._flush(node)
+        for message in effects.sends:
+            for delay in self.network.delays_ns(message):
+                self.after(delay, self.deliver, message)
+        for reply in effects.replies:
+            answer = node.waiting.pop(reply.rid, None)
+            if answer is not None:
+                answer(reply)
+        if effects.stop is not None:
+            if not effects.stop.startswith("the disk failed"):
+                self.crashes.append((node.name, effects.stop))
+            self.kill(node.name)
+        elif node.core is not None:
+            deadline = node.core.deadline_ns
+            if node.tick_at < 0 or deadline < node.tick_at:
+                node.tick_at = deadline
+                self.after(max(0, deadline - self.now_ns), self._tick, node, node.inc, deadline)
+
+    def _tick(self, node: Node, inc: int, due: int) -> None:
+        core = node.core
+        if core is None or node.inc != inc or node.tick_at != due:
+            return
+        deadline = core.deadline_ns
+        if deadline > self.now_ns and not node.paused:  # it was put off meanwhile
+            node.tick_at = deadline
+            self.after(deadline - self.now_ns, self._tick, node, inc, deadline)
+            return
+        node.tick_at = -1
+        self.step(node, Tick())
+
+    def _flush(self, node: Node) -> None:
+        if node.disk.begin_flush():
+            self.after(self._flush_ns(node), self._flushed, node, node.inc)
+
+    def _flush_ns(self, node: Node) -> int:
+        low, high = node.disk_ms
+        return int((low + (high - low) * self.disk_rng.random()) * MS)
+
+    def _flushed(self, node: Node, inc: int) -> None:
+        if node.core is None or node.inc != inc or node.disk.frozen or not node.disk.flushing:
+            return
+        last = node.disk.end_flush()
+        self.step(node, Persisted(last))
+        if node.core is not None:
+            self._flush(node)
+
+    def _crash(self, node: Node, why: str) -> None:
+        self.crashes.append((node.name, why))
+        if node.core is None:
+            return
+        self.kill(node.name)
+
+    def _trace(self, node: Node, fields: dict[str, Any]) -> None:
+        changed = fields.get("st")
+        if changed:
+            known: dict[str, Any] = {
+                key: tuple(value) if key == "cfg" else value for key, value in changed.items() if key != "learners"
+            }
+            node.state = node.state._replace(**known)
+        node.lc += 1
+        event = TraceEvent(
+            node.name,
+            node.inc,
+            node.lc,
+            fields["ev"],
+            node.state,
+            fields.get("msg") or NOTHING,
+            fields.get("e") or (),
+            fields.get("h"),
+            fields.get("x") or NOTHING,
+            self.now_ns,
+            self.now_ns,
+        )
+        if self.judge is not None:
+            self.judge.feed(event)
+        if self.recorded is not None:
+            self.recorded.append(event)
