@@ -42,7 +42,7 @@ class Applying(Server):
 
     def commit_limit(self) -> int:
         """Return how far this server may commit: what it holds durably."""
-        return self.durable_index
+        return self.safe_index
 
     def durable_advanced(self) -> None:
         super().durable_advanced()

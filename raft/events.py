@@ -119,10 +119,11 @@ class SaveSnapshot(NamedTuple):
 
 
 class CompactLog(NamedTuple):
-    """Drop entries up to `base`; all of them if the log does not hold exactly that entry (§7)."""
+    """Drop entries up to `base`; all of them if `discard`: the log did not hold exactly that entry (§7)."""
 
     write: int
     base: Position
+    discard: bool
 
 
 Write = PersistMeta | AppendLog | TruncateLog | SaveSnapshot | CompactLog

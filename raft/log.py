@@ -117,15 +117,19 @@ class Log:
         del self._entries[keep:]
         return dropped
 
-    def compact(self, base: Position) -> None:
-        """Make `base` the base: keep what follows it if the log holds exactly that entry, else nothing (§7)."""
-        if base.index <= self.base.index:
-            return
-        if self.term_at(base.index) == base.term:
+    def compact(self, base: Position) -> bool:
+        """Make `base` the base: keep what follows it and return True if the log holds exactly that entry (§7).
+
+        Else nothing is kept.
+        """
+        assert base.index > self.base.index, f"base {self.base.index} to {base.index}"
+        follows = self.term_at(base.index) == base.term
+        if follows:
             del self._entries[: base.index - self.base.index]
         else:
             self._entries.clear()
         self.base = base
+        return follows
 
     def first_index_of_term(self, term: int, upto: int) -> int:
         """Return the first index of the run of `term` that ends at `upto` (§5.3, the conflict reply)."""

@@ -51,7 +51,7 @@ class Replication(Applying):
 
     def sendable_index(self) -> int:
         """Return how far entries may be sent: what the leader's own disk holds, unless appending in parallel."""
-        return self.log.last_index if self.settings.parallel_append else self.durable_index
+        return self.log.last_index if self.settings.parallel_append else self.safe_index
 
     def broadcast_heartbeat(self) -> None:
         """Send AppendEntries to everyone, with entries where some are missing (§5.2)."""
@@ -158,7 +158,7 @@ class Replication(Applying):
     # -- leader: commit (§5.4.2) -----------------------------------------------------------------------------
     def own_match(self) -> int:
         """Return how much of its own log the leader counts: what its disk holds."""
-        return self.durable_index
+        return self.safe_index
 
     def quorum_index(self) -> int:
         """Return the highest index that a majority of the voters holds durably."""
@@ -186,10 +186,8 @@ class Replication(Applying):
             self.advance_commit()
             if self.role == LEADER:
                 self.replicate_all()
-        elif self.leader is not None:
-            index = min(self.verified_index, self.durable_index)
-            if self._owes_reply or index > self._acknowledged:
-                self.acknowledge()
+        elif self.leader is not None and (self._owes_reply or self.acknowledged_index() > self._acknowledged):
+            self.acknowledge()
 
     # -- follower --------------------------------------------------------------------------------------------
     def term_entered(self) -> None:
@@ -268,7 +266,7 @@ class Replication(Applying):
 
     def acknowledge_if_useful(self, message: AppendEntries) -> None:
         """Reply at once to a heartbeat or when all is durable; else the reply goes out when the disk is done."""
-        if message.entries and self.durable_index < self.verified_by(message):
+        if message.entries and self.safe_index < self.verified_by(message):
             self._owes_reply = True
         else:
             self.acknowledge()
@@ -298,7 +296,7 @@ class Replication(Applying):
 
     def acknowledged_index(self) -> int:
         """Return what may be acknowledged: equal to the leader's log, and on this server's disk."""
-        return min(self.verified_index, self.durable_index)
+        return min(self.verified_index, self.safe_index)
 
     def refuse(self, message: AppendEntries, term: int | None, index: int) -> None:
         """Answer that the logs do not meet at prev_index, or that the term is old; once the own term is durable."""

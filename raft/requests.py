@@ -98,7 +98,7 @@ class Requests(Reading):
         self.pending[entry.index] = Pending(rid, origin, self.term)
         deadline = self.now_ns + self.settings.request_timeout_ms * MS
         self._appended[(origin, rid)] = Awaited(deadline, entry.index)
-        if self.settings.parallel_append:
+        if self.sendable_index() >= entry.index:
             self.replicate_all()
 
     def on_forward(self, message: Forward) -> None:

@@ -218,12 +218,9 @@ class Server:
 
     def compact_log(self, base: Position) -> None:
         """Drop the log up to `base`, which a durable or earlier written snapshot covers."""
-        self.log.compact(base)
+        follows = self.log.compact(base)
         self.lower_durable(self.log.last_index)
-        self.durable_index = max(self.durable_index, min(base.index, self.log.last_index))
-        for pending in self.pending_writes:
-            pending.log_index = max(pending.log_index, base.index)
-        self.write(CompactLog(self._pend("compact"), base))
+        self.write(CompactLog(self._pend("compact"), base, not follows))
 
     def write(self, write: Write) -> None:
         """Hand a write to the storage, behind all earlier ones."""
@@ -264,6 +261,11 @@ class Server:
     def durable_after(self, pending: PendingWrite) -> int:
         """Return the durable index once `pending` is on disk."""
         return max(self.durable_index, min(pending.log_index, self.log.last_index))
+
+    @property
+    def safe_index(self) -> int:
+        """Up to here the log may be counted on: it is durable."""
+        return self.durable_index
 
     def oldest_write_ns(self) -> int | None:
         """Return when the write that waits longest was asked for."""
