@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, cast
 
 from capsize.report.ledger import Ledger
@@ -52,7 +53,7 @@ def fault_rows(ledger: Ledger) -> list[FaultRow]:
     rows: dict[str, FaultRow] = {}
     for event in ledger.nemesis:
         value = event.get("value")
-        if not isinstance(value, dict) or "phase" not in value or event.get("f") in ("phase", "leader"):
+        if not isinstance(value, dict) or "phase" not in value or event.get("f") in ("phase", "leader", "nemesis"):
             continue
         fault = cast("dict[str, Any]", value)
         name = visible(str(event.get("f", "fault")))
@@ -89,7 +90,7 @@ def _take(row: FaultRow, fault: dict[str, Any], time_us: int) -> None:
         case "skip":
             row.state = "skipped"
         case "error":
-            row.state = "error"
+            row.state = "heal not proven" if row.landed else "error"
         case _:
             pass
 
@@ -111,7 +112,7 @@ def _feel(rows: list[FaultRow], ledger: Ledger) -> None:
         fault.called = last - first
         fault.answered = sum(ledger.outcome[row] == 0 for row in range(first, last))
         inside = [start, *ends[bisect_left(ends, start) : bisect_left(ends, stop)], stop]
-        fault.silence_us = max((b - a for a, b in zip(inside, inside[1:], strict=False)), default=0)
+        fault.silence_us = max((b - a for a, b in pairwise(inside)), default=0)
         fault.leader_after_us = next((time - start for time, leader in leaders if time > start and leader), None)
         if fault.healed_us is None:
             continue

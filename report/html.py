@@ -11,10 +11,12 @@ import base64
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from capsize.report.faults import FaultRow, fault_rows
 from capsize.report.lanes import lay_out
@@ -26,8 +28,8 @@ from capsize.report.witness import Contradiction, contradictions
 log = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = (
-    "data.js", "view.js", "paint.js", "timeline.js", "overview.js", "plots.js", "details.js", "filters.js", "pointer.js",
-    "keys.js", "main.js",
+    "data.js", "view.js", "paint.js", "timeline.js", "overview.js", "plots.js",
+    "details.js", "filters.js", "pointer.js", "keys.js", "main.js",
 )  # fmt: skip
 MOST_SHOWN = 250_000
 """Operations drawn; of a longer history, the anomalies' keys and every n-th other operation."""
@@ -62,7 +64,7 @@ def render(folder: Path) -> str:
         notes.append("The run has not been judged: `capsize check` on this folder does it.")
     schedule = _read(folder / "schedule.json", notes)
     ledger = read_ledger(folder / "history.jsonl")
-    notes += ledger.notes
+    notes += ledger.notes + _nemesis_problems(ledger)
     faults = fault_rows(ledger)
     nodes = node_lanes(folder, run, ledger, faults, notes)
     anomalies = contradictions(verdict, ledger)
@@ -73,15 +75,12 @@ def render(folder: Path) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(
-        seconds=seconds, duration=lambda us: duration(None if us is None else us * 1000), value=value_text, visible=visible,
-        at=lambda us: seconds(None if us is None else us * 1000),
-    )  # fmt: skip
+    environment.filters.update(duration=_micro(duration), at=_micro(seconds), value=value_text, visible=visible)
     return environment.get_template("report.html.j2").render(
-        style=jinja2.filters.Markup(style),
-        script=jinja2.filters.Markup(script),
+        style=Markup(style),
+        script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=jinja2.filters.Markup(embedded(_data(ledger, rows, faults, nodes, anomalies, run))),
+        data=Markup(embedded(_data(ledger, rows, faults, nodes, anomalies, run))),
         summary=_summary(folder, run, verdict, ledger, faults, anomalies),
         axes=_axes(verdict),
         anomalies=anomalies,
@@ -94,6 +93,21 @@ def render(folder: Path) -> str:
         outcomes=_outcomes(ledger),
         functions=sorted({ledger.word(code) for code in set(ledger.f)}),
     )
+
+
+def _nemesis_problems(ledger: Ledger) -> list[str]:
+    """Return what the nemesis itself could not do."""
+    found: list[str] = []
+    for event in ledger.nemesis:
+        value = event.get("value")
+        if event.get("f") == "nemesis" and isinstance(value, dict) and value.get("phase") == "error":
+            found.append(f"The nemesis reports: {value_text(value.get('detail'))}.")
+    return found[:20]
+
+
+def _micro(show: Callable[[float | None], str]) -> Callable[[float | None], str]:
+    """Return `show`, which takes nanoseconds, as a function of microseconds."""
+    return lambda time_us: show(None if time_us is None else time_us * 1000)
 
 
 def embedded(data: Any) -> str:
@@ -197,8 +211,8 @@ def _chosen(ledger: Ledger, anomalies: list[Contradiction], notes: list[str]) ->
     close = [row for row in range(len(ledger)) if row in named or ledger.word(ledger.key[row]) in keys]
     rows = sorted({*close[: MOST_SHOWN // 2], *named, *range(0, len(ledger), stride)})
     notes.append(
-        f"The timeline draws {len(rows):,} of {len(ledger):,} operations: those on the keys of the anomalies, and every "
-        f"{stride}th of the rest. The verdict and the counts are about all of them."
+        f"The timeline draws {len(rows):,} of {len(ledger):,} operations: those on the keys of the anomalies, and "
+        f"every {stride}th of the rest. The verdict and the counts are about all of them."
     )
     return rows
 
@@ -214,12 +228,11 @@ def _data(
         column: list[int] = getattr(ledger, name)
         columns[name] = column if rows is None else [column[row] for row in rows]
     calls = columns["call_us"]
-    columns["took_us"] = [
-        -1 if end < 0 else end - call for end, call in zip(columns.pop("end_us"), calls, strict=True)
-    ]
+    columns["took_us"] = [-1 if end < 0 else end - call for end, call in zip(columns.pop("end_us"), calls, strict=True)]
     columns["call_us"] = [b - a for a, b in zip([0, *calls], calls, strict=False)]
     columns["lane"] = [lanes.lane_of_process[process] for process in columns["process"]]
-    empty = {name: nothing for name, nothing in (("error", -1), ("extra", -1), ("final", 0)) if set(columns[name]) <= {nothing}}
+    nothing = {"error": -1, "extra": -1, "final": 0}
+    empty = {name: code for name, code in nothing.items() if set(columns[name]) <= {code}}
     for name in empty:
         del columns[name]
     return {
@@ -231,7 +244,8 @@ def _data(
         "lanes": lanes.node_of_lane,
         "last_us": ledger.last_us,
         "nodes": [
-            {"name": n.name, "spans": n.spans, "commits": n.commits, "marks": n.marks, "source": n.source} for n in nodes
+            {"name": n.name, "spans": n.spans, "commits": n.commits, "marks": n.marks, "source": n.source}
+            for n in nodes
         ],
         "faults": [
             {

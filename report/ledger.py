@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def _read(path: Path, ledger: Ledger) -> None:
 def _sort(ledger: Ledger) -> None:
     """Bring the rows into the order of their calls; a recording is in it but for a hair."""
     calls = ledger.call_us
-    if all(before <= after for before, after in zip(calls, calls[1:], strict=False)):
+    if all(before <= after for before, after in pairwise(calls)):
         return
     order = sorted(range(len(calls)), key=calls.__getitem__)
     for name in COLUMNS:

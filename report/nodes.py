@@ -1,18 +1,17 @@
 """What each node was, and when: spans of role and term, commit points, and marks for what happened to it.
 
 The nodes' own traces are the source when they are there. Without them the recording's "leader" lines and the kill
-faults still show who led and who was down. Trace times are the host's monotonic clock; `run.json` says where on
-it the run began (`origin_ns`), else the wall clock of its start is used and the report says so.
+faults still show who led and who was down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from capsize.report.alignment import origin_ns
 from capsize.report.faults import FaultRow
 from capsize.report.lanes import natural
 from capsize.report.ledger import Ledger, parse
@@ -52,13 +51,14 @@ def node_lanes(
 ) -> list[NodeLane]:
     """Return a lane for every node that the run, the history, a fault or a trace names."""
     lanes = {name: NodeLane(name) for name in _names(folder, run, ledger, faults)}
-    origin, how = _origin(run)
-    if how == "wall" and any((folder / "nodes" / name / "trace.jsonl").is_file() for name in lanes):
-        notes.append("The nodes' lanes are placed by the wall clock: run.json does not say where the run began.")
-    for name, lane in lanes.items():
-        path = folder / "nodes" / name / "trace.jsonl"
-        if name and "/" not in name and path.is_file() and how:
-            _read_trace(path, lane, origin, how, ledger.last_us, notes)
+    places = {name: folder / "nodes" / name / "trace.jsonl" for name in lanes if name not in ("", ".", "..")}
+    traces = {name: path for name, path in places.items() if "/" not in name and "\\" not in name and path.is_file()}
+    origin = origin_ns(run, ledger, list(traces.values())) if traces else None
+    if traces and origin is None:
+        notes.append("The nodes' traces are not drawn: nothing says when the run began on their clock.")
+    for name, path in traces.items():
+        if origin is not None:
+            _read_trace(path, lanes[name], origin, ledger.last_us, notes)
     if not any(lane.source == "trace" for lane in lanes.values()):
         _from_recording(lanes, ledger, faults)
     return list(lanes.values())
@@ -80,22 +80,7 @@ def _names(folder: Path, run: dict[str, Any], ledger: Ledger, faults: list[Fault
     return [*names, *sorted(found - set(names), key=natural)]
 
 
-def _origin(run: dict[str, Any]) -> tuple[int, str]:
-    """Return where the run began, in nanoseconds, and on which clock: "mono", "wall" or "" when unknown."""
-    for key in ("origin_ns", "origin_mono_ns", "monotonic_origin_ns", "started_mono_ns"):
-        if isinstance(run.get(key), int):
-            return run[key], "mono"
-    started = run.get("started_at")
-    if isinstance(started, int | float):
-        return int(started * 1e9) if started < 1e12 else int(started), "wall"
-    try:
-        return int(datetime.fromisoformat(str(started)).timestamp() * 1e9), "wall"
-    except ValueError:
-        return 0, ""
-
-
-def _read_trace(path: Path, lane: NodeLane, origin: int, how: str, last_us: int, notes: list[str]) -> None:
-    clock = "mono" if how == "mono" else "wall"
+def _read_trace(path: Path, lane: NodeLane, origin: int, last_us: int, notes: list[str]) -> None:
     broken = 0
     state: dict[str, Any] = {}
     now = 0
@@ -105,10 +90,10 @@ def _read_trace(path: Path, lane: NodeLane, origin: int, how: str, last_us: int,
         if number >= MOST_LINES:
             notes.append(f"{path.parent.name}/trace.jsonl: only the first {MOST_LINES:,} lines are shown.")
             break
-        if event is None or not isinstance(event.get(clock), int):
+        if event is None or not isinstance(event.get("mono"), int):
             broken += 1
             continue
-        before, now = now, (event[clock] - origin) // 1000
+        before, now = now, (event["mono"] - origin) // 1000
         word = str(event.get("ev"))
         if word == "recover":
             if opened is not None:
@@ -176,7 +161,7 @@ def _from_recording(lanes: dict[str, NodeLane], ledger: Ledger, faults: list[Fau
         value = event.get("value")
         if event.get("f") == "leader" and isinstance(value, dict):
             seen.append((int(event["time_ns"]) // 1000, str(value.get("leader")), _number(value.get("term"))))
-    for (start, leader, term), after in zip(seen, [*seen[1:], (ledger.last_us, "", 0)], strict=True):
+    for (start, leader, term), after in zip(seen, [*seen[1:], (ledger.last_us, "", 0)], strict=False):
         if leader in lanes:
             lanes[leader].spans.append((start, after[0], "leader", term))
             lanes[leader].marks.append((start, "become_leader", f"seen as the leader, term {term}"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from capsize.report.ledger import OUTCOMES, Ledger
@@ -50,10 +51,10 @@ class Contradiction:
     left_out: int = 0
 
 
-def describe(f: str, key: Any, value: Any, result: Any, outcome: str) -> str:
+def describe(f: str, value: Any, result: Any, outcome: str) -> str:
     """Return an operation as a short phrase.
 
-    >>> describe("write", 3, 18, None, "ok"), describe("read", 3, None, 17, "ok"), describe("read", 3, None, None, "info")
+    >>> describe("write", 18, None, "ok"), describe("read", None, 17, "ok"), describe("read", None, None, "info")
     ('write 18', 'read → 17', 'read → ?')
     """
     word = visible(f, 40)
@@ -84,7 +85,7 @@ def contradictions(verdict: dict[str, Any], ledger: Ledger) -> list[Contradictio
 
 
 def _contradiction(anomaly: dict[str, Any], ledger: Ledger, by_index: dict[int, int]) -> Contradiction:
-    operations = [item for item in _list(anomaly.get("operations")) if isinstance(item, dict)]
+    operations: list[dict[str, Any]] = [item for item in _list(anomaly.get("operations")) if isinstance(item, dict)]
     operations.sort(key=lambda item: _whole(item.get("call_ns")))
     steps = [_step(number, item, ledger, by_index) for number, item in enumerate(operations[:MOST_DRAWN], 1)]
     details = anomaly.get("details")
@@ -117,7 +118,8 @@ def _step(number: int, item: dict[str, Any], ledger: Ledger, by_index: dict[int,
         row = None
     meta = item.get("meta")
     facts = meta if isinstance(meta, dict) else {}
-    told = [f"{word.replace('_', ' ')} {value_text(facts[word], 40)}" for word in ("term", "log_index") if word in facts]
+    words = [word for word in ("term", "log_index") if word in facts]
+    told = [f"{word.replace('_', ' ')} {value_text(facts[word], 40)}" for word in words]
     if facts.get("served_by") is not None:
         told.insert(0, f"served by {visible(str(facts['served_by']), 40)}")
     back = item.get("return_ns")
@@ -127,7 +129,7 @@ def _step(number: int, item: dict[str, Any], ledger: Ledger, by_index: dict[int,
         index=index,
         process=visible(str(item.get("process")), 40),
         node=visible(str(item.get("node") or ""), 40),
-        text=describe(str(item.get("f")), item.get("key"), item.get("value"), item.get("result"), outcome),
+        text=describe(str(item.get("f")), item.get("value"), item.get("result"), outcome),
         outcome=outcome if outcome in OUTCOMES else "info",
         call_ns=_whole(item.get("call_ns")),
         return_ns=_whole(back) if isinstance(back, int | float) else None,
@@ -171,7 +173,7 @@ def _place(steps: list[Step]) -> list[tuple[float, str]]:
     moments = sorted({time for step in steps for time in (step.call_ns, step.return_ns) if time is not None})
     if not moments:
         return []
-    spans = [max(1, b - a) for a, b in zip(moments, moments[1:], strict=False)]
+    spans = [max(1, b - a) for a, b in pairwise(moments)]
     weights = [max(1.0, len(str(span // 50_000)) * 1.0) for span in spans]
     scale = 92 / (sum(weights) or 1)
     places, x = {moments[0]: 2.0}, 2.0

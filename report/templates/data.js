@@ -5,6 +5,13 @@ const OUTCOME = ['ok', 'fail', 'info'];
 const READS = new Set(['read', 'get']);
 const END = Math.max(raw.last_us, 1);
 
+const keyCodes = new Set(raw.columns.key);
+for (const code of [...keyCodes].filter((item) => item >= 0).slice(0, 500)) {
+  const option = document.createElement('option');
+  option.value = String(raw.words[code]);
+  document.getElementById('all-keys').append(option);
+}
+
 function column(name) {
   const list = raw.columns[name];
   const out = new Float64Array(N);

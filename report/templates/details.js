@@ -2,8 +2,8 @@
 const panel = document.getElementById('details');
 const said = document.getElementById('said');
 const MEANING = {
-  ok: 'It happened; the answer is below.',
-  fail: 'It certainly did not happen and never will.',
+  ok: 'It happened.',
+  fail: 'It did not happen and never will.',
   info: 'Not known: it may have taken effect at any time after the call, or never.',
 };
 
@@ -57,7 +57,8 @@ function fillDetails(row) {
   add('client', `p${ops.process[row]} on ${word(ops.node[row]) || 'an unnamed node'}`);
   add('key', word(ops.key[row]));
   add('asked', value(ops.argument[row]) === '' ? word(ops.f[row]) : `${word(ops.f[row])} ${value(ops.argument[row])}`);
-  add('told', ops.outcome[row] === 0 ? value(ops.result[row]) || 'done' : '');
+  const told = value(ops.result[row]);
+  add('told', ops.outcome[row] === 0 ? (told === '' || (told === 'null' && !isRead[ops.f[row]]) ? 'done' : told) : '');
   add('error', word(ops.error[row]));
   add('called', time(call, 6));
   add(outcome === 'info' ? 'given up' : 'answered', took < 0 ? 'never' : `${time(call + took, 6)}, after ${length(took)}`);

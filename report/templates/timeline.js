@@ -2,9 +2,9 @@
 const stage = document.getElementById('stage');
 const board = document.getElementById('board');
 const spacer = document.getElementById('spacer');
-const NODE = 24;
+const NODE = 31;                                        // 3..20 the role, 21..28 the commit index
 const LANE = 17;
-const AXIS = 22;
+const AXIS = raw.phases.length ? 34 : 22;
 const BAND = 17;
 const rows = [];                                        // {kind: 'node' | 'lane', node, lane, y, h}
 let rowsHeight = 0;
@@ -80,7 +80,7 @@ function paintLabel(pen, row, y, left) {
     const at = Math.min(firstAt(list, ops.end_us, view.t0), list.length - 1);
     text = at < 0 ? '' : `p${ops.process[list[at]]}`;
   }
-  pen.fillText(fits(pen, text, left - 10), row.kind === 'node' ? 4 : 14, y + row.h / 2);
+  pen.fillText(fits(pen, text, left - 10), row.kind === 'node' ? 4 : 14, row.kind === 'node' ? y + 11.5 : y + row.h / 2);
   pen.font = '11px system-ui, sans-serif';
 }
 
@@ -88,7 +88,7 @@ function paintHead(pen, width, head) {
   const left = gutter();
   pen.fillStyle = ink.card;
   pen.fillRect(0, 0, width, head);
-  axis(pen, left, width, AXIS - 4, head, AXIS / 2);
+  axis(pen, left, width, AXIS - 4, head, AXIS - 11);
   pen.fillStyle = ink.muted;
   if (bands.length) pen.fillText('faults', 4, AXIS + BAND / 2);
   pen.save();
@@ -98,8 +98,8 @@ function paintHead(pen, width, head) {
   for (const [t, name] of raw.phases) {
     const x = xOf(t, width);
     pen.fillStyle = ink.muted;
-    pen.fillRect(x, 0, 1.5, 7);
-    if (x > left && x < width - 40) pen.fillText(name, x + 4, 4.5);
+    pen.fillRect(x, 2, 1.5, 14);
+    if (x > left - 2 && x < width - 30) pen.fillText(name, x + 5, 9);
   }
   for (const { fault, end, lane } of bands) {
     const x0 = xOf(fault.start, width);
@@ -139,48 +139,55 @@ function paintFaultShades(pen, width, shift) {
   }
 }
 
+const mostCommitted = Math.max(1, ...raw.nodes.map((node) => (node.commits.length ? node.commits[node.commits.length - 1][1] : 0)));
+const ROLE_BOX = { leader: [3, 16], down: [3, 16], candidate: [7, 10], 'pre-candidate': [9, 6] };
+
 function paintNode(pen, row, y, width) {
   const left = gutter();
-  pen.fillStyle = ink.line;
-  pen.fillRect(left, y + row.h - 4, width - left, 1);
-  if (!row.node) return;
-  const most = Math.max(1, ...raw.nodes.map((node) => (node.commits.length ? node.commits[node.commits.length - 1][1] : 0)));
+  if (!row.node) { pen.fillStyle = ink.line; pen.fillRect(left, y + 16, width - left, 1); return; }
+  paintCommits(pen, row.node, y, width, left);
   for (const [from, to, role, term] of row.node.spans) {
     const x0 = Math.max(left, xOf(from, width));
     const x1 = Math.min(width, xOf(to, width));
     if (x1 < left || x0 > width || x1 - x0 < 0.4) continue;
-    const box = { leader: [3, row.h - 8], candidate: [6, row.h - 14], 'pre-candidate': [8, row.h - 18], down: [3, row.h - 8] }[role] || [row.h - 7, 3];
-    pen.fillStyle = role === 'leader' ? ink.leader : role === 'down' ? ink.downHatch : role.endsWith('candidate') ? ink.candidate : ink.follower;
+    const box = ROLE_BOX[role] || [16, 3];
+    const stands = role.endsWith('candidate');
+    pen.fillStyle = role === 'leader' ? ink.leader : role === 'down' ? ink.downHatch : stands ? ink.candidate : ink.follower;
     pen.fillRect(x0, y + box[0], Math.max(x1 - x0, 1), box[1]);
-    if (role === 'down') { pen.strokeStyle = ink.down; pen.strokeRect(x0 + 0.5, y + 3.5, x1 - x0 - 1, row.h - 9); }
+    if (role === 'down') { pen.lineWidth = 1; pen.strokeStyle = ink.down; pen.strokeRect(x0 + 0.5, y + 3.5, x1 - x0 - 1, 15); }
     if (x1 - x0 < 40) continue;
-    const told = role === 'down' ? 'down' : role === 'leader' ? `leader · term ${term}` : `${role} · term ${term}`;
-    const text = fits(pen, told, x1 - x0 - 8);
-    if (role === 'down') { pen.fillStyle = ink.card; pen.fillRect(x0 + 4, y + 5, text.length * 6 + 4, row.h - 12); }
+    const text = fits(pen, role === 'down' || term < 0 ? role : `${role} · term ${term}`, x1 - x0 - 18);
+    if (!text) continue;
+    const middle = y + (ROLE_BOX[role] ? 11.5 : 9);
+    if (role === 'down' || stands) { pen.fillStyle = ink.card; pen.fillRect(x0 + 9, y + 5, pen.measureText(text).width + 6, 12); }
     pen.fillStyle = role === 'leader' ? ink.leader_ink : role === 'down' ? ink.ink : ink.muted;
-    if (text) pen.fillText(text, x0 + 6, y + row.h / 2 - 1);
-  }
-  if (row.node.commits.length) {
-    pen.strokeStyle = ink.mark;
-    pen.lineWidth = 1;
-    pen.beginPath();
-    let before = null;
-    for (const [t, index] of row.node.commits) {
-      const x = xOf(t, width);
-      const yy = y + row.h - 5 - index / most * (row.h - 9);
-      if (x > width + 5) break;
-      if (x >= left && before) { pen.moveTo(Math.max(left, before[0]), before[1]); pen.lineTo(x, before[1]); pen.lineTo(x, yy); }
-      before = [x, yy];
-    }
-    pen.stroke();
+    pen.fillText(text, x0 + 12, middle);
   }
   let lastX = -10;
   for (const [t, event] of row.node.marks) {
     const x = xOf(t, width);
     if (x < left - 4 || x > width + 4 || x - lastX < 3) continue;
     lastX = x;
-    glyph(pen, event, x, y + row.h / 2 - 1);
+    glyph(pen, event, x, y + 11);
   }
+}
+
+function paintCommits(pen, node, y, width, left) {      // a fine step line; it stops rising where nothing is committed
+  if (!node.commits.length) return;
+  pen.strokeStyle = ink.muted;
+  pen.lineWidth = 1;
+  pen.beginPath();
+  let before = null;
+  const alive = node.spans.filter((span) => span[2] !== 'down');
+  const until = alive.length ? xOf(alive[alive.length - 1][1], width) : width;
+  const line = (x, yy) => { if (before && x >= left) { pen.moveTo(Math.max(left, before[0]), before[1]); pen.lineTo(x, before[1]); pen.lineTo(x, yy); } before = [x, yy]; };
+  for (const [t, index] of node.commits) {
+    const x = xOf(t, width);
+    if (x > width + 5) break;
+    line(x, y + 28.5 - index / mostCommitted * 7);
+  }
+  if (before) line(Math.min(until, width), before[1]);
+  pen.stroke();
 }
 
 function glyph(pen, event, x, y) {                      // a shape for each kind of event, whatever its colour
@@ -248,12 +255,14 @@ function bar(pen, i, x0, x1, y) {
       pen.beginPath(); pen.moveTo(x0 + 1, y + top + h - 1); pen.lineTo(x0 + Math.min(w - 1, 12), y + top + 1); pen.stroke();
     }
   }
-  if (w < 24) return;
-  const text = fits(pen, w > 120 ? describe(i, true) : short(i), w - 6);
+  const from = Math.max(x0, gutter()) + (c === 2 && x0 >= gutter() ? 10 : 0);
+  const room = Math.min(x1, board.clientWidth) - from;
+  if (room < 24) return;
+  const text = fits(pen, room > 120 ? describe(i, true) : short(i), room - 6);
   if (!text) return;
-  if (c === 3) { pen.fillStyle = ink.info_soft; pen.fillRect(x0 + 3, y + top + 1, Math.min(w - 4, text.length * 6.1 + 4), h - 2); }
+  if (c === 3) { pen.fillStyle = ink.info_soft; pen.fillRect(from + 3, y + top + 1, Math.min(room - 4, pen.measureText(text).width + 5), h - 2); }
   pen.fillStyle = c === 0 ? ink.ok_ink : ink.ink;
-  pen.fillText(text, x0 + 5, y + top + h / 2 + 0.5);
+  pen.fillText(text, from + 5, y + top + h / 2 + 0.5);
 }
 
 function paintMarks(pen, width, shift) {                // search matches, the witness, the selection, on top of the bars

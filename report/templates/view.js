@@ -66,7 +66,7 @@ function windowOf(rows) {                               // a window in which the
 function show(row) {                                    // bring an operation into the window without losing one's place
   const span = view.t1 - view.t0;
   const call = ops.call_us[row];
-  const took = Math.max(1000, ops.end_us[row] - call);
-  if (span > took * 60) glide(call - took * 12, call + took * 13);
-  else if (call < view.t0 + span * 0.05 || call + took > view.t1 - span * 0.05) glide(call + took / 2 - span / 2, call + took / 2 + span / 2);
+  const took = Math.max(500, (ops.outcome[row] === 2 ? call : ops.end_us[row]) - call);
+  if (span > took * 250) { const around = Math.max(took * 60, 10_000); glide(call - around, call + took + around); return; }
+  if (call < view.t0 + span * 0.04 || call + took > view.t1 - span * 0.04) glide(call + took / 2 - span / 2, call + took / 2 + span / 2);
 }

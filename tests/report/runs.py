@@ -1,7 +1,7 @@
 """Builds store folders as a run leaves them: seeded, small, with a story that a person can follow.
 
-Five nodes, ten clients. n2 leads; it is killed; n3 leads and is then cut off; n4's disk is paused. In the invalid run n3,
-cut off, still says "written", and what it wrote is gone when n5's term begins.
+Five nodes, ten clients. n2 leads; it is killed; n3 leads and is then cut off; n4's disk is paused. In the invalid
+run n3, cut off, still says "written", and what it wrote is gone when n5's term begins.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ def build(folder: Path, kind: str = "valid", *, seconds: float = 30.0, pace_s: f
         lines.append(json.dumps(event))
     (folder / "history.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "run.json").write_text(json.dumps(_run(seed, seconds), indent=1))
-    schedule = [{"at_s": at * scale, "fault": {"name": name, "target": "leader"}, "duration_s": (end - at) * scale} for name, _, at, end in FAULTS]
+    schedule = [
+        {"at_s": at * scale, "fault": {"name": name, "target": "leader"}, "duration_s": (end - at) * scale}
+        for name, _, at, end in FAULTS
+    ]
     (folder / "schedule.json").write_text(json.dumps(schedule))
     (folder / "verdict.json").write_text(json.dumps(_verdict(kind, lost, len(operations)), indent=1))
     _traces(folder, scale, seconds)
@@ -112,21 +115,28 @@ def _operations(kind: str, seconds: float, pace_s: float, scale: float, seed: in
     for at, k in finals:
         call = {"process": 9000 + k, "f": "read", "key": k, "value": None, "node": NODES[k]}
         events.append((int(at * 1e9), {**call, "type": "invoke", "final": True}))
-        events.append((int((at + 0.004) * 1e9), {**call, "type": "ok", "result": _latest(registers, k), "meta": {"term": 3, "served_by": NODES[k]}}))
+        events.append(
+            (
+                int((at + 0.004) * 1e9),
+                {**call, "type": "ok", "result": _latest(registers, k), "meta": {"term": 3, "served_by": NODES[k]}},
+            )
+        )
     return events
 
 
 def _lost_write(scale: float) -> list[tuple[int, dict[str, Any]]]:
     story = [
-        (11.800, 0.004, 8001, "n1", "write", 4001, None, {"term": 2, "log_index": 990, "served_by": "n3"}, "before"),
-        (12.377, 0.006, 8003, "n3", "write", 4002, None, {"term": 2, "log_index": 993, "served_by": "n3"}, "lost"),
-        (12.702, 0.003, 8005, "n5", "read", None, 4001, {"term": 3, "log_index": 992, "served_by": "n5"}, "stale"),
+        (11.800, 0.004, 8001, "n1", "write", 90001, None, {"term": 2, "log_index": 990, "served_by": "n3"}, "before"),
+        (12.377, 0.006, 8003, "n3", "write", 90002, None, {"term": 2, "log_index": 993, "served_by": "n3"}, "lost"),
+        (12.702, 0.003, 8005, "n5", "read", None, 90001, {"term": 3, "log_index": 992, "served_by": "n5"}, "stale"),
     ]
     events: list[tuple[int, dict[str, Any]]] = []
     for at, took, process, node, f, value, result, meta, mark in story:
         call = {"process": process, "f": f, "key": "lost", "value": value, "node": node}
         events.append((int(at * scale * 1e9), {**call, "type": "invoke"}))
-        events.append((int((at * scale + took) * 1e9), {**call, "type": "ok", "result": result, "meta": meta, "mark": mark}))
+        events.append(
+            (int((at * scale + took) * 1e9), {**call, "type": "ok", "result": result, "meta": meta, "mark": mark})
+        )
     return events
 
 
@@ -135,35 +145,88 @@ def _latest(registers: dict[int, list[tuple[float, int]]], key: int) -> int | No
 
 
 def _nemesis(kind: str, scale: float) -> list[tuple[int, dict[str, Any]]]:
-    lines: list[tuple[float, str, dict[str, Any]]] = [(0.0, "phase", {"phase": "load"}), (26.0, "phase", {"phase": "recover"}), (29.2, "phase", {"phase": "final"})]
+    lines: list[tuple[float, str, dict[str, Any]]] = [
+        (0.0, "phase", {"phase": "load"}),
+        (26.0, "phase", {"phase": "recover"}),
+        (29.2, "phase", {"phase": "final"}),
+    ]
     lines += [(at, "leader", {"leader": name, "term": term}) for at, name, term in LEADERS]
     for id_, (name, targets, at, end) in enumerate(FAULTS, 1):
         body = {"id": id_, "fault": {"name": name, "target": "leader"}, "targets": targets}
         if kind == "unknown" and name != "kill-leader":
-            lines += [(at, name, {**body, "phase": "intend"}), (at + 0.01, name, {**body, "phase": "skip", "detail": {"why": "no leader was known"}})]
+            lines += [
+                (at, name, {**body, "phase": "intend"}),
+                (at + 0.01, name, {**body, "phase": "skip", "detail": {"why": "no leader was known"}}),
+            ]
             continue
-        lines += [(at - 0.01, name, {**body, "phase": "intend"}), (at, name, {**body, "phase": "inject", "landed": None})]
-        lines += [(at + 0.05, name, {**body, "phase": "probe", "landed": True, "detail": {"n1->" + targets[0]: "dropped"}})]
-        lines += [(end, name, {**body, "phase": "heal"}), (end + 0.02, name, {**body, "phase": "heal-probe", "landed": True})]
-    return [(int(at * scale * 1e9), {"process": "nemesis", "type": "info", "f": f, "value": value}) for at, f, value in lines]
+        lines += [
+            (at - 0.01, name, {**body, "phase": "intend"}),
+            (at, name, {**body, "phase": "inject", "landed": None}),
+        ]
+        lines += [
+            (at + 0.05, name, {**body, "phase": "probe", "landed": True, "detail": {"n1->" + targets[0]: "dropped"}})
+        ]
+        lines += [
+            (end, name, {**body, "phase": "heal"}),
+            (end + 0.02, name, {**body, "phase": "heal-probe", "landed": True}),
+        ]
+    return [
+        (int(at * scale * 1e9), {"process": "nemesis", "type": "info", "f": f, "value": value})
+        for at, f, value in lines
+    ]
 
 
 def _pair(call: dict[str, Any], reply: dict[str, Any]) -> dict[str, Any]:
     done = reply["type"] != "info"
     return {
-        "process": call["process"], "f": call["f"], "key": call["key"], "value": call["value"], "call_ns": call["time_ns"],
-        "return_ns": reply["time_ns"] if done else None, "outcome": reply["type"], "result": reply.get("result"),
-        "call": call["index"], "ret": reply["index"] if done else None, "node": call["node"], "error": reply.get("error"), "meta": reply.get("meta", {}),
-    }  # fmt: skip
+        "process": call["process"],
+        "f": call["f"],
+        "key": call["key"],
+        "value": call["value"],
+        "call_ns": call["time_ns"],
+        "return_ns": reply["time_ns"] if done else None,
+        "outcome": reply["type"],
+        "result": reply.get("result"),
+        "call": call["index"],
+        "ret": reply["index"] if done else None,
+        "node": call["node"],
+        "error": reply.get("error"),
+        "meta": reply.get("meta", {}),
+    }
 
 
 def _run(seed: int, seconds: float) -> dict[str, Any]:
-    config = {"system": "raft", "workload": "register", "faults": ["kill-leader", "partition", "pause-disk"], "seed": seed, "time_limit_s": seconds, "concurrency": 10}
-    argv = ["capsize", "run", "--system", "raft", "--workload", "register", "--faults", "kill-leader,partition,pause-disk", "--seed", str(seed)]
+    config = {
+        "system": "raft",
+        "workload": "register",
+        "faults": ["kill-leader", "partition", "pause-disk"],
+        "seed": seed,
+        "time_limit_s": seconds,
+        "concurrency": 10,
+    }
+    argv = [
+        "capsize",
+        "run",
+        "--system",
+        "raft",
+        "--workload",
+        "register",
+        "--faults",
+        "kill-leader,partition,pause-disk",
+        "--seed",
+        str(seed),
+    ]
     return {
-        "config": config, "seed": seed, "argv": argv, "backend": {"name": "docker", "why": "an engine answered"}, "nodes": NODES,
-        "versions": {"capsize": "0.1.0", "python": "3.11"}, "started_at": "2026-11-23T10:15:02Z", "origin_ns": ORIGIN_NS, "label": "capsize-7",
-    }  # fmt: skip
+        "config": config,
+        "seed": seed,
+        "argv": argv,
+        "backend": {"name": "docker", "why": "an engine answered"},
+        "nodes": NODES,
+        "versions": {"capsize": "0.1.0", "python": "3.11"},
+        "started_at": "2026-11-23T10:15:02Z",
+        "origin_ns": ORIGIN_NS,
+        "label": "capsize-7",
+    }
 
 
 def _verdict(kind: str, marked: dict[str, Any], count: int) -> dict[str, Any]:
@@ -173,20 +236,46 @@ def _verdict(kind: str, marked: dict[str, Any], count: int) -> dict[str, Any]:
     valid: Any = True
     if kind == "unknown":
         valid = "unknown"
-        axes["coverage"] = {"valid": "unknown", "because": ["2 of 3 faults were skipped: no leader was known when they were due"]}
+        axes["coverage"] = {
+            "valid": "unknown",
+            "because": ["2 of 3 faults were skipped: no leader was known when they were due"],
+        }
     if kind == "invalid":
         valid = False
-        axes["safety"] = {"valid": False, "because": ["key lost: no order of its operations explains what the clients were told"]}
+        axes["safety"] = {
+            "valid": False,
+            "because": ["key lost: no order of its operations explains what the clients were told"],
+        }
         before, lost, stale = (marked[word] for word in ("before", "lost", "stale"))
         at = lambda ns: f"{ns / 1e9:.3f} s"  # noqa: E731
         because = [
-            f"p8003 was told at {at(lost['return_ns'])} that 4002 was written to key lost (#{lost['call']}; served by n3 in term 2 at log index 993).",
-            f"p8005 read 4001 from n5 (#{stale['call']}, called at {at(stale['call_ns'])}, term 3), the value from before (#{before['call']}): 4002 is gone.",
-            "The partition of n3 was active; n5 was elected in term 3 with last index 992, so entry 993 was overwritten.",
+            f"p8003 was told at {at(lost['return_ns'])} that 90002 was written to key lost "
+            f"(#{lost['call']}; served by n3 in term 2 at log index 993).",
+            f"p8005 read 90001 from n5 (#{stale['call']}, called at {at(stale['call_ns'])}, term 3), "
+            f"the value from before (#{before['call']}): 90002 is gone.",
+            "The partition of n3 was active; n5 was elected in term 3 with last index 992: entry 993 was overwritten.",
         ]
-        details = {"last_configurations": [{"linearized": 2, "state": "4001", "needed": "read 4002"}, {"linearized": 1, "state": "4002", "needed": "read 4002"}], "engine": "unique-values"}
-        anomalies = [{"name": "lost-write", "key": "lost", "because": because, "operations": [before, lost, stale], "events": [], "details": details}]
-    figures = {"linearizability": {"operations": count, "keys": 8, "engine": "unique-values", "steps": 48_120}, "health": {"ok": 0.93, "faults": {"landed": 3, "tried": 3}}}
+        details = {
+            "last_configurations": [
+                {"linearized": 2, "state": "90001", "needed": "read 90002"},
+                {"linearized": 1, "state": "90002", "needed": "read 90002"},
+            ],
+            "engine": "unique-values",
+        }
+        anomalies = [
+            {
+                "name": "lost-write",
+                "key": "lost",
+                "because": because,
+                "operations": [before, lost, stale],
+                "events": [],
+                "details": details,
+            }
+        ]
+    figures = {
+        "linearizability": {"operations": count, "keys": 8, "engine": "unique-values", "steps": 48_120},
+        "health": {"ok": 0.93, "faults": {"landed": 3, "tried": 3}},
+    }
     return {"version": 1, "checker": "run", "valid": valid, "axes": axes, "anomalies": anomalies, "figures": figures}
 
 
@@ -207,7 +296,13 @@ def _traces(folder: Path, scale: float, seconds: float) -> None:
                     role = "L"
                 elif leader is None and node in ("n3", "n5") and not cut:
                     role = "C"
-                state: dict[str, Any] = {"term": term, "vote": None, "role": role, "commit": int(now * 80), "last": [int(now * 80) + 2, term]}
+                state: dict[str, Any] = {
+                    "term": term,
+                    "vote": None,
+                    "role": role,
+                    "commit": int(now * 80),
+                    "last": [int(now * 80) + 2, term],
+                }
                 word = "commit"
                 if not before or (node == "n2" and 9.0 <= now < 9.0 + step):
                     word, incarnation = "recover", incarnation + (1 if before else 0)
@@ -217,7 +312,11 @@ def _traces(folder: Path, scale: float, seconds: float) -> None:
                 delta = {key: value for key, value in state.items() if before.get(key, "") != value}
                 before = state
                 mono = ORIGIN_NS + int(now * scale * 1e9)
-                lines.append(json.dumps({"v": 1, "node": node, "inc": incarnation, "mono": mono, "wall": mono, "ev": word, "st": delta}))
+                lines.append(
+                    json.dumps(
+                        {"v": 1, "node": node, "inc": incarnation, "mono": mono, "wall": mono, "ev": word, "st": delta}
+                    )
+                )
             now += step
         path = folder / "nodes" / node
         path.mkdir(parents=True, exist_ok=True)

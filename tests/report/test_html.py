@@ -1,0 +1,132 @@
+"""The page without a browser: it always comes, says what is missing, and lets nothing out of its quotes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capsize.report.alignment import origin_ns
+from capsize.report.faults import fault_rows
+from capsize.report.html import embedded, render, write_html
+from capsize.report.lanes import lay_out
+from capsize.report.ledger import read_ledger
+
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">\u202e\u2028\x00\x1b[31m../../etc/passwd'
+
+
+def test_an_empty_folder_still_gives_a_report_that_names_what_is_missing(tmp_path: Path) -> None:
+    page = write_html(tmp_path).read_text()
+    for name in ("run.json", "verdict.json", "schedule.json", "history.jsonl"):
+        assert f"{name} is missing" in page
+    assert "<h1>unknown</h1>" in page
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2", "null", "[]", '"x"', "\ud800".encode("utf-8", "surrogatepass")])
+def test_broken_files_never_stop_the_report(tmp_path: Path, content: str | bytes) -> None:
+    data = content if isinstance(content, bytes) else content.encode()
+    for name in ("run.json", "verdict.json", "schedule.json", "history.jsonl", "nodes/n1/trace.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    assert "<h1>unknown</h1>" in render(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["valid", "invalid", "unknown"])
+def test_the_verdict_is_the_first_heading(reports: dict[str, Path], kind: str) -> None:
+    first = re.search(r"<h1>(.*?)</h1>", reports[kind].read_text())
+    assert first is not None
+    assert first.group(1) == kind
+
+
+def test_a_cut_last_line_is_counted_and_the_rest_is_shown(build: Callable[..., Path], tmp_path: Path) -> None:
+    folder = build(tmp_path, "valid", pace_s=0.5)
+    path = folder / "history.jsonl"
+    path.write_text(path.read_text()[:-20])
+    assert "1 line could not be understood" in render(folder)
+
+
+def test_hostile_values_stay_inside_their_quotes(build: Callable[..., Path], tmp_path: Path) -> None:
+    folder = build(tmp_path, "invalid", pace_s=0.5)
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    for position in range(5, 60):
+        event = json.loads(lines[position])
+        if event["process"] != "nemesis":
+            event |= {"key": HOSTILE, "value": HOSTILE, "error": HOSTILE, "result": [HOSTILE], "node": HOSTILE}
+            lines[position] = json.dumps(event | {"f": HOSTILE, "meta": {HOSTILE: HOSTILE, "served_by": HOSTILE}})
+    (folder / "history.jsonl").write_text("\n".join(lines))
+    verdict = json.loads((folder / "verdict.json").read_text())
+    verdict["anomalies"][0] |= {"name": HOSTILE, "because": [HOSTILE], "details": {HOSTILE: [{HOSTILE: HOSTILE}]}}
+    verdict["figures"] = {HOSTILE: {HOSTILE: HOSTILE}}
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    run = {"config": {"system": HOSTILE, "workload": HOSTILE}, "argv": [HOSTILE], "nodes": [HOSTILE, "../../x"]}
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "schedule.json").write_text(json.dumps([{HOSTILE: HOSTILE}]))
+    page = render(folder)
+    assert len(re.findall(r"<script", page)) == 2
+    assert "<img" not in page
+    assert not re.search("[\x00\x1b\u202e\u2028]", page)
+
+
+def test_embedded_data_holds_no_markup_and_reads_back() -> None:
+    data = {"a": HOSTILE, "b": ["<!--", "]]>", "&amp;"]}
+    text = embedded(data)
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == data
+
+
+def test_a_renamed_client_keeps_its_lane(build: Callable[..., Path], tmp_path: Path) -> None:
+    ledger = read_ledger(build(tmp_path, "valid", pace_s=0.1) / "history.jsonl")
+    lanes = lay_out(ledger, ["n1", "n2", "n3", "n4", "n5"])
+    assert len(lanes.lane_of_process) > 15
+    assert len(lanes.node_of_lane) <= 15
+    assert lanes.node_of_lane == sorted(lanes.node_of_lane)
+
+
+def test_a_fault_says_what_the_clients_felt(build: Callable[..., Path], tmp_path: Path) -> None:
+    kill, cut, disk = fault_rows(read_ledger(build(tmp_path, "valid") / "history.jsonl"))
+    assert [fault.state for fault in (kill, cut, disk)] == ["healed"] * 3
+    assert kill.targets == ["n2"]
+    assert kill.silence_us is not None
+    assert kill.silence_us > 300_000
+    assert kill.answered < kill.called
+    assert kill.recovery_us is not None
+    assert kill.recovery_us < 500_000
+    assert kill.leader_after_us == 400_000
+
+
+def test_a_skipped_fault_has_not_landed(build: Callable[..., Path], tmp_path: Path) -> None:
+    rows = fault_rows(read_ledger(build(tmp_path, "unknown", pace_s=0.5) / "history.jsonl"))
+    assert [row.state for row in rows] == ["healed", "skipped", "skipped"]
+    assert not rows[1].landed
+
+
+def test_without_an_origin_the_answers_place_the_traces(build: Callable[..., Path], tmp_path: Path) -> None:
+    folder = build(tmp_path, "valid", pace_s=0.5)
+    run = json.loads((folder / "run.json").read_text())
+    began = run.pop("origin_ns")
+    ledger = read_ledger(folder / "history.jsonl")
+    rows = [row for row in range(len(ledger)) if ledger.outcome[row] == 0 and ledger.argument[row] >= 0]
+    path = tmp_path / "trace.jsonl"
+    with path.open("w") as file:
+        for row in rows:
+            entry = {"i": ledger.log_index[row], "t": ledger.term[row]}
+            mono = began + (ledger.call_us[row] + ledger.end_us[row]) * 500
+            file.write(json.dumps({"ev": "apply", "mono": mono, "e": [entry]}) + "\n")
+    found = origin_ns(run, ledger, [path])
+    assert found is not None
+    assert abs(found - began) < 500_000
+    assert origin_ns(run, ledger, []) is None
+
+
+def test_sentences_link_to_their_operations(reports: dict[str, Path]) -> None:
+    page = reports["invalid"].read_text()
+    links: Any = re.findall(r'<a class="jump" href="#op-(\d+)">(#\d+|[\d.]+ s)</a>', page)
+    assert len(links) >= 4
+
+
+def test_the_command_to_repeat_stands_in_the_report(reports: dict[str, Path]) -> None:
+    assert "capsize run --system raft --workload register" in reports["valid"].read_text()
