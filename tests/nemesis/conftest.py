@@ -1,0 +1,8 @@
+"""Tests of the nemesis find the fake cluster in tests/fakes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
