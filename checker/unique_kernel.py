@@ -71,9 +71,13 @@ def judge_unique(
     # 2. who was seen; 3. who follows
     for i in range(count):
         k = key[i]
-        if status[k] != 0 or (kind[i] != 0 and (kind[i] != 2 or ret[i] < 0)):
+        if status[k] == 1 or (kind[i] != 0 and (kind[i] != 2 or ret[i] < 0)):
             continue
         slot = a[i]
+        if status[k] == 2:
+            if writer[slot] == -1:
+                status[k], why[k], one[k], other[k] = 1, 1, i, i
+            continue
         if kind[i] == 0:
             if first_read[slot] < 0 or ret[i] < ret[first_read[slot]]:
                 first_read[slot] = i
