@@ -1,0 +1,173 @@
+"""What is recorded of a fault, that it is healed whatever happened, and when it is skipped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from fake_cluster import World, nodes_of
+
+from capsize.clock import MonotonicClock
+from capsize.nemesis.disk import PauseDisk
+from capsize.nemesis.executor import Nemesis
+from capsize.nemesis.fault import Fault
+from capsize.nemesis.holds import Holds
+from capsize.nemesis.partition import Partition
+from capsize.nemesis.process import Kill, PauseProcess
+from capsize.nemesis.schedule import Schedule, Step
+
+
+class Stage:
+    """A nemesis on a world of three, whose lines are kept."""
+
+    def __init__(self, *faults: Fault, at_s: float = 0.0, duration_s: float = 0.15, world: World | None = None) -> None:
+        self.world = world or World(3)
+        for name in self.world.names:
+            self.world.alive[name] = True
+        self.lines: list[tuple[str, Mapping[str, Any]]] = []
+        steps = [Step(at_s, duration_s, fault.word, number, fault) for number, fault in enumerate(faults)]
+        self.nemesis = Nemesis(
+            Schedule(tuple(steps), 7),
+            Holds(nodes_of(self.world), self.restart),
+            record=lambda word, value: self.lines.append((word, value)),
+            leader=lambda: (self.world.leader(), 1),
+            clock=MonotonicClock(),
+        )
+
+    def restart(self, node: Any) -> None:
+        node.start(None)
+
+    def play(self, *, until: Callable[[], bool] | None = None) -> list[str]:
+        self.nemesis.start()
+        ends = time.monotonic() + 10
+        while time.monotonic() < ends and not (until or self.done)():
+            time.sleep(0.01)
+        self.nemesis.stop(timeout_s=5)
+        return self.phases()
+
+    def done(self) -> bool:
+        return [value["phase"] for _, value in self.lines if value["phase"] in ("heal-probe", "skip")] != []
+
+    def phases(self) -> list[str]:
+        return [value["phase"] for _, value in self.lines]
+
+    def line(self, phase: str) -> Mapping[str, Any]:
+        return next(value for _, value in self.lines if value["phase"] == phase)
+
+
+@pytest.mark.parametrize("fault", [
+    Kill("leader"), PauseProcess("leader"), Partition("leader", "isolate"), PauseDisk("leader"), Kill(("n1", "n3")),
+])  # fmt: skip
+def test_every_fault_is_intended_injected_probed_healed_and_probed_again(fault: Fault) -> None:
+    stage = Stage(fault)
+    assert stage.play() == ["intend", "inject", "probe", "heal", "heal-probe"]
+    assert stage.line("probe")["landed"] is True
+    assert stage.line("heal-probe")["landed"] is True
+    assert stage.line("intend")["fault"] == fault.to_json()
+    assert stage.line("intend")["targets"] == (["n1"] if fault.target == "leader" else ["n1", "n3"])
+    world = stage.world
+    assert all(world.alive.values())
+    assert not any([*world.stopped.values(), *world.frozen.values(), *world.drops.values()])
+
+
+def test_the_intent_is_recorded_before_anything_is_done() -> None:
+    stage = Stage(Kill("leader"))
+    orders_at_intent: list[int] = []
+    record = stage.nemesis._write
+
+    def note(word: str, value: Mapping[str, Any]) -> None:
+        if value["phase"] == "intend":
+            orders_at_intent.append(len(stage.world.orders))
+        record(word, value)
+
+    stage.nemesis._write = note
+    stage.play()
+    assert orders_at_intent == [0]
+
+
+def test_a_fault_that_needs_a_leader_is_skipped_when_there_is_none() -> None:
+    stage = Stage(Kill("leader"))
+    for name in ("n1", "n2"):
+        stage.world.frozen[name] = True
+    assert stage.play() == ["skip"]
+    assert stage.line("skip")["landed"] is False
+    assert not stage.world.orders
+
+
+def test_a_fault_waits_for_a_leader_as_long_as_it_would_have_lasted() -> None:
+    stage = Stage(Kill("leader"), duration_s=2.0)
+    for name in ("n1", "n2"):
+        stage.world.frozen[name] = True
+    threading.Timer(0.3, lambda: stage.world.frozen.update(n1=False, n2=False)).start()
+    assert stage.play(until=lambda: "probe" in stage.phases())[:3] == ["intend", "inject", "probe"]
+
+
+def test_a_partition_that_drops_nothing_has_not_landed() -> None:
+    stage = Stage(Partition("leader", "isolate"))
+    stage.world.bugs.add("leaky")
+    stage.play()
+    assert stage.line("probe")["landed"] is False
+    assert stage.line("probe")["detail"]["still_open"]
+
+
+def test_a_fault_that_fails_half_way_is_told_and_healed_where_it_can_be() -> None:
+    stage = Stage(Partition("all", "halves"))
+    stage.world.gone.add("n3")
+    phases = stage.play()
+    assert phases.index("error") > phases.index("inject")
+    assert stage.line("probe")["landed"] is False
+    assert "n3" in stage.line("error")["detail"]
+    assert not stage.world.drops["n1"]
+    assert not stage.world.drops["n2"]
+
+
+def test_stopping_heals_what_is_active_and_begins_nothing_more() -> None:
+    stage = Stage(PauseDisk("leader"), Kill("one"), duration_s=60.0)
+    stage.nemesis.schedule = Schedule(
+        (stage.nemesis.schedule.steps[0], Step(30.0, 1.0, "kill", 0, Kill("one"))), 7
+    )  # fmt: skip
+    began = time.monotonic()
+    stage.play(until=lambda: "probe" in stage.phases())
+    assert time.monotonic() - began < 5
+    assert not any(stage.world.frozen.values())
+    assert not any(word == "kill" for word, _ in stage.lines)
+
+
+def test_a_node_whose_disk_is_paused_is_not_killed_but_skipped() -> None:
+    """SIGKILL does not end a process that hangs in a frozen disk: the fault could not land."""
+    stage = Stage(PauseDisk(("n2",)), Kill(("n2",)), duration_s=0.5)
+    stage.nemesis.schedule = Schedule(
+        (Step(0.0, 1.0, "pause-disk", 0, PauseDisk(("n2",))), Step(0.3, 0.2, "kill", 0, Kill(("n2",)))), 7
+    )
+    stage.play(until=lambda: "skip" in stage.phases())
+    assert "cannot be killed" in stage.line("skip")["detail"]["reason"]
+
+
+def test_overlapping_partitions_are_each_probed_and_the_last_one_opens_the_link() -> None:
+    stage = Stage()
+    stage.nemesis.schedule = Schedule(
+        (
+            Step(0.0, 0.4, "a", 0, Partition(("n1",), "isolate")),
+            Step(0.1, 0.1, "b", 0, Partition(("n1", "n2"), "isolate")),
+        ),
+        7,
+    )
+    stage.play(until=lambda: stage.phases().count("heal-probe") == 2)
+    assert all(value["landed"] for _, value in stage.lines if value["phase"] in ("probe", "heal-probe"))
+    assert not any(stage.world.drops.values())
+
+
+def test_a_nemesis_line_that_cannot_be_written_keeps_no_fault_from_being_healed() -> None:
+    stage = Stage(PauseDisk("leader"))
+
+    def broken(word: str, value: Mapping[str, Any]) -> None:
+        stage.lines.append((word, value))
+        if value["phase"] == "probe":
+            raise OSError("disk full")
+
+    stage.nemesis._write = broken
+    stage.play()
+    assert not any(stage.world.frozen.values())
