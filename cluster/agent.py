@@ -462,49 +462,24 @@ class Firewall:
 
 
 class Listener:
-    """Hears probes: words that another node sent to this one, over UDP or over TCP, on the same port number."""
+    """Hears probes: words that another node sent to this one over UDP, which needs no way back."""
 
     def __init__(self) -> None:
         self.heard: dict[str, int] = {}
         self.news = threading.Condition()
-        for _ in range(20):
-            self.tcp = socket.create_server(("", 0))
-            self.port: int = self.tcp.getsockname()[1]
-            self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            try:
-                self.udp.bind(("", self.port))
-                break
-            except OSError:
-                self.tcp.close()
-                self.udp.close()
-        threading.Thread(target=self.hear_udp, daemon=True).start()
-        threading.Thread(target=self.hear_tcp, daemon=True).start()
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("", 0))
+        self.port: int = self.udp.getsockname()[1]
+        threading.Thread(target=self.hear, daemon=True).start()
 
-    def note(self, word: bytes) -> None:
-        with self.news:
-            if len(self.heard) > 10000:
-                self.heard.clear()
-            self.heard[word.decode(errors="replace").strip()] = time.monotonic_ns()
-            self.news.notify_all()
-
-    def hear_udp(self) -> None:
+    def hear(self) -> None:
         while True:
-            self.note(self.udp.recv(256))
-
-    def hear_tcp(self) -> None:
-        while True:
-            caller, _ = self.tcp.accept()
-            threading.Thread(target=self.hear_caller, args=(caller,), daemon=True).start()
-
-    def hear_caller(self, caller: socket.socket) -> None:
-        with caller:
-            caller.settimeout(30.0)
-            try:
-                word = caller.recv(256)
-            except OSError:
-                return
-            if word:
-                self.note(word)
+            word = self.udp.recv(256).decode(errors="replace")
+            with self.news:
+                if len(self.heard) > 10000:
+                    self.heard.clear()
+                self.heard[word] = time.monotonic_ns()
+                self.news.notify_all()
 
     def wait(self, word: str, wait_s: float) -> bool:
         """Return whether `word` was heard within `wait_s`.
@@ -522,18 +497,11 @@ class Listener:
             return word in self.heard
 
 
-def send_word(host: str, port: int, word: str, kind: str) -> None:
-    if kind == "udp":
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-            for _ in range(3):
-                out.sendto(word.encode(), (host, port))
-                time.sleep(0.005)
-        return
-    caller = socket.create_connection((host, port), timeout=2.0)
-    caller.sendall(word.encode() + b"\n")
-    closer = threading.Timer(2.0, caller.close)
-    closer.daemon = True
-    closer.start()
+def send_word(host: str, port: int, word: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        for _ in range(3):
+            out.sendto(word.encode(), (host, port))
+            time.sleep(0.005)
 
 
 class Agent:
@@ -751,9 +719,9 @@ class Agent:
             self.listener = Listener()
         return {"port": self.listener.port}
 
-    def do_send_probe(self, host: str, port: int, word: str, kind: str) -> dict[str, Any]:
+    def do_send_probe(self, host: str, port: int, word: str) -> dict[str, Any]:
         try:
-            send_word(host, port, word, kind)
+            send_word(host, port, word)
         except OSError as error:
             return {"sent": False, "said": str(error)}
         return {"sent": True}

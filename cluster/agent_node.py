@@ -137,15 +137,20 @@ class AgentNode(Node):
     def blocked_from(self, peer: Node) -> bool:
         assert isinstance(peer, AgentNode)
         port = int(self.agent.order("listen_probe")["port"])
-        return not self._word_arrives(peer, self.address, port, "udp", wait_s=0.15)
-
-    def _word_arrives(self, peer: AgentNode, host: str, port: int, kind: str, *, wait_s: float) -> bool:
-        """Have `peer` send a word to this node at (host, port); return whether it arrived."""
+        host, number = self._probe_way(peer, port)
         word = f"{peer.name}-to-{self.name}-{secrets.token_hex(6)}"
-        sent = peer.agent.order("send_probe", host=host, port=port, word=word, kind=kind)
+        sent = peer.agent.order("send_probe", host=host, port=number, word=word)
         if not sent["sent"]:
             raise BackendError(f"{peer.name}: could not send a probe to {self.name}: {sent['said']}")
-        return bool(self.agent.order("wait_probe", word=word, wait_s=wait_s)["heard"])
+        self._probe_sent()
+        return not self.agent.order("wait_probe", word=word, wait_s=0.1)["heard"]
+
+    def _probe_way(self, peer: AgentNode, port: int) -> tuple[str, int]:
+        """Return where `peer` sends a probe that this node's agent is to hear at its `port`."""
+        return self.address, port
+
+    def _probe_sent(self) -> None:
+        """Wait until what was sent on the way is through, or certainly dropped."""
 
     # -- disk ------------------------------------------------------------------------------------------------------
     def _need_disk(self) -> None:

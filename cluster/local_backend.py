@@ -44,21 +44,20 @@ class LocalNode(AgentNode):
         direct = self.listen(port)
         if frm is None or frm is self:
             return direct
-        return self._through_relay(port, frm, direct)
-
-    def _through_relay(self, port: str, frm: Node, target: tuple[str, int]) -> tuple[str, int]:
-        opened = self.relay.order("open", frm=frm.name, to=self.name, port=port, target=list(target))
+        opened = self.relay.order("open", frm=frm.name, to=self.name, port=port, target=list(direct))
         return HOST, int(opened["port"])
 
     def drop_from(self, peers: Sequence[Node]) -> None:
         self.relay.order("cut", to=self.name, frm=[peer.name for peer in peers])
 
-    def blocked_from(self, peer: Node) -> bool:
-        """A word goes from the peer's agent through the relay, beside the system's own connections."""
-        assert isinstance(peer, AgentNode)
-        port = int(self.agent.order("listen_probe")["port"])
-        host, relayed = self._through_relay("capsize-probe", peer, (HOST, port))
-        return not self._word_arrives(peer, host, relayed, "tcp", wait_s=0.3)
+    def _probe_way(self, peer: AgentNode, port: int) -> tuple[str, int]:
+        opened = self.relay.order("open_datagrams", frm=peer.name, to=self.name, target=[HOST, port])
+        return HOST, int(opened["port"])
+
+    def _probe_sent(self) -> None:
+        """Ping the relay twice: it has then gone once through everything that had reached it before."""
+        self.relay.order("ping")
+        self.relay.order("ping")
 
 
 class LocalBackend(Backend):

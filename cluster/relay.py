@@ -152,6 +152,22 @@ class Link:
         far.adjust()
 
 
+class Datagrams(asyncio.DatagramProtocol):
+    """The way of single packets from one node to another: handed on, or dropped when the flow is cut."""
+
+    def __init__(self, flow: Flow, target: tuple[str, int]) -> None:
+        self.flow = flow
+        self.target = target
+        self.transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not self.flow.cut and self.transport is not None:
+            self.transport.sendto(data, self.target)
+
+
 class Relay:
     """All links and flows of one run, and the orders on them."""
 
@@ -159,6 +175,7 @@ class Relay:
         self.host = host
         self.flows: dict[tuple[str, str], Flow] = {}
         self.links: dict[tuple[str, str, str], tuple[asyncio.Server, int]] = {}
+        self.datagrams: dict[tuple[str, str, int], tuple[asyncio.BaseTransport, int]] = {}
 
     def flow(self, frm: str, to: str) -> Flow:
         return self.flows.setdefault((frm, to), Flow(frm, to))
@@ -168,6 +185,16 @@ class Relay:
         if (frm, to, port) not in self.links:
             self.links[frm, to, port] = await Link(self, frm, to, (target[0], target[1])).listen(self.host)
         return {"port": self.links[frm, to, port][1]}
+
+    async def do_open_datagrams(self, frm: str, to: str, target: list[Any]) -> dict[str, Any]:
+        """Make the way of datagrams to this target if it is not there yet; return the port on which it listens."""
+        key = frm, to, int(target[1])
+        if key not in self.datagrams:
+            way = Datagrams(self.flow(frm, to), (target[0], target[1]))
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_datagram_endpoint(lambda: way, local_addr=(self.host, 0))
+            self.datagrams[key] = transport, int(transport.get_extra_info("sockname")[1])
+        return {"port": self.datagrams[key][1]}
 
     async def do_cut(self, to: str, frm: list[str]) -> None:
         """Cut exactly the flows from these nodes to `to`; heal the others that lead there."""
