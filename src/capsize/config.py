@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -37,8 +38,6 @@ class RunConfig:
     """How long the system may take to serve again after everything is healed."""
     schedule: str = ""
     """A schedule file to follow instead of drawing one."""
-    keep: bool = False
-    """Leave the cluster running for inspection."""
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -56,8 +55,8 @@ class RunConfig:
                 raise UsageError(f"{flag}: {value:g} is out of range; expected {least:g} to {most:g}")
         if self.backend not in BACKENDS:
             raise UsageError(f"--backend: no place is called {self.backend!r}; expected one of {', '.join(BACKENDS)}")
-        if "/" in self.name or self.name.startswith("."):
-            raise UsageError(f"--name: {self.name!r} is no folder name; expected letters, digits, '-' and '_'")
+        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+            raise UsageError(f"--name: {self.name!r} is no folder name; expected letters, digits, '-', '_' and '.'")
 
     @property
     def folder_name(self) -> str:
@@ -94,7 +93,6 @@ class RunConfig:
                 value = getattr(self, item.name)
                 flag = "--" + item.name.removesuffix("_s").replace("_", "-")
                 words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-        words += ["--keep"] if self.keep else []
         return shlex.join([*words, "--seed", str(self.seed)])
 
 

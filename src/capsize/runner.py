@@ -7,6 +7,7 @@ report or a clean-up that fails is a warning and touches no verdict.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class _Run:
         self.interruption = interruption
         started = datetime.now(UTC)
         self.folder = store.new_folder(root, self.config.folder_name, self.config.seed, started)
-        self.label = f"{self.folder.parent.name}-{self.folder.name}".lower()
+        self.label = f"{self.folder.name}-{os.getpid()}".lower()
         self.clock = MonotonicClock()
         self.phase = "start"
         self.facts: dict[str, Any] = {
@@ -272,9 +273,6 @@ class _Run:
         return Finished(self.config, self.folder, verdict, report, self.interruption.by)
 
     def _clean_up(self, cluster: Cluster) -> None:
-        if self.config.keep:
-            self.watcher.say(f"kept      the cluster runs on; capsize cleanup --label {self.label} takes it away")
-            return
         try:
             cluster.destroy()
         except Exception as error:  # a clean-up is no part of the verdict

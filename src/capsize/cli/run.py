@@ -31,7 +31,6 @@ def run(
     recovery_timeout: options.RecoveryTimeout = 30.0,
     schedule: Annotated[str, typer.Option("--schedule", help="Follow this schedule.json instead of drawing one.")] = "",
     store: options.Store = options.STORE,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster running.")] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -41,7 +40,7 @@ def run(
     config = options.config_of(
         faults=faults, seed=seed, opt=opt, system=system, workload=workload, time_limit_s=time_limit, nodes=nodes,
         concurrency=concurrency, rate=rate, backend=backend, name=name, timeout_s=timeout,
-        recovery_timeout_s=recovery_timeout, schedule=schedule, keep=keep,
+        recovery_timeout_s=recovery_timeout, schedule=schedule,
     )  # fmt: skip
     with Progress(quiet=quiet) as progress:
         finished = carry_out(config, store, argv=sys.argv, watcher=progress)
