@@ -84,6 +84,14 @@ class Requests(Reading):
         elif isinstance(message, ReadIndexRequest):
             self.refuse_read(message.rid, f"{message.to} cannot be reached")
 
+    def term_entered(self) -> None:
+        """The leader that commands went to may be gone: wait only a little longer for its answers."""
+        super().term_entered()
+        latest = self.now_ns + self.settings.election_timeout_ms[0] * MS
+        for rid, awaited in self.forwarded.items():
+            if awaited.deadline_ns > latest:
+                self.forwarded[rid] = Awaited(latest, awaited.index)
+
     # -- the leader ------------------------------------------------------------------------------------------
     def why_not_append(self) -> str:
         """Return why the leader refuses a command before appending it; empty: it does not."""

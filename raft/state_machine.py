@@ -87,15 +87,12 @@ class StateMachine:
             if not isinstance(value, list) or len(value) != 2:  # pyright: ignore[reportUnknownArgumentType]
                 return Result("fail", None, "cas needs [old, new]")
             expected, new = value
-            if old != expected:
+            if type(old) is not type(expected) or old != expected:
                 return Result("ok", False)
             self.set(name, new)
             return Result("ok", True)
         if f == "append":
-            if old is not None and not isinstance(old, list):
-                return Result("fail", None, f"append to {type(old).__name__}: not a list")
-            self.set(name, [*(old or ()), value])
-            return Result("ok")
+            return self._append(name, old, value)
         if f == "incr":
             amount = 1 if value is None else value
             if not _is_int(amount) or not (old is None or _is_int(old)):
@@ -103,6 +100,18 @@ class StateMachine:
             self.set(name, (old or 0) + amount)
             return Result("ok", (old or 0) + amount)
         return Result("fail", None, f"no command is called {f!r}")
+
+    def _append(self, name: str, old: Any, item: Any) -> Result:
+        """Strings join strings, arrays join arrays, anything else joins an array; nothing joined is the item itself."""
+        if old is None or item is None:
+            self.set(name, item if old is None else old)
+        elif isinstance(old, str) and isinstance(item, str):
+            self.set(name, old + item)
+        elif isinstance(old, list):
+            self.set(name, old + item if isinstance(item, list) else [*old, item])
+        else:
+            return Result("fail", None, f"cannot append {type(item).__name__} to {type(old).__name__}")
+        return Result("ok")
 
     def set(self, name: str, value: Any) -> None:
         """Store `value` (None: remove), and keep the hash in step."""
