@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from capsize.checker.models.model import Inconsistent, Model, answered, plain
 from capsize.op import Operation
 

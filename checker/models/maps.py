@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from capsize.checker.models.model import Inconsistent, answered, plain, same
 from capsize.checker.models.registers import Register, cas_observes, cas_step, read_step
 from capsize.op import Operation, Value
