@@ -9,6 +9,10 @@ from capsize.checker.invariants.rule import Rule
 from capsize.checker.trace import TraceEvent
 
 
+PROMISES = frozenset({"RV", "RVR", "AE", "AER", "IS", "ISR"})
+"""Messages that bind their sender to its term. Others (a pre-vote, a request passed on) may name one not yet durable."""
+
+
 class Monotonic(Rule):
     """I9: a node's term never falls, restarts included; nor its commit index; its vote in a term never changes."""
 
@@ -52,7 +56,7 @@ class Monotonic(Rule):
 
 
 class Recovery(Rule):
-    """I13: a restarted node still knows every term, vote and entry that it had told others of."""
+    """I13: a restarted node still knows every term, vote and entry that it had bound itself to."""
 
     id = "I13"
     name = "forgot-a-promise"
@@ -69,9 +73,10 @@ class Recovery(Rule):
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
         message, node = event.msg, event.node
         kind = message.get("type")
-        known = self.term_sent.get(node)
-        if known is None or event.state.term > known.state.term:
-            self.term_sent[node] = event
+        if kind in PROMISES:
+            known = self.term_sent.get(node)
+            if known is None or event.state.term > known.state.term:
+                self.term_sent[node] = event
         if (kind == "RVR" and message.get("granted")) or kind == "RV":
             self.votes[node] = event
         elif kind == "AER" and message.get("ok"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from capsize.checker.invariants.replica import Cluster, Replica
 from capsize.checker.invariants.rule import Rule
 from capsize.checker.trace import TraceEvent
@@ -22,8 +24,9 @@ class ReadIndex(Rule):
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
-        self.asked: dict[tuple[str, str | None, str], TraceEvent] = {}
-        """By leader, by the node whose client reads (None: the leader's own), and the read's name."""
+        self.asked: dict[tuple[str, str | None, str], deque[TraceEvent]] = {}
+        """By leader, by the node whose client reads (None: the leader's own), and the read's name; a request that
+        arrives twice is asked twice."""
         self.rounds_sent: dict[str, tuple[int, int, TraceEvent]] = {}
         self.answered: dict[str, tuple[int, dict[str, int]]] = {}
         """By leader: its term, and the newest round that each other node answered in it."""
@@ -45,7 +48,7 @@ class ReadIndex(Rule):
         rid, state = event.x.get("rid"), event.state
         if rid is None:
             return
-        self.asked[event.node, event.x.get("origin"), rid] = event
+        self.asked.setdefault((event.node, event.x.get("origin"), rid), deque()).append(event)
         self.checks += 1
         number, sent = event.x.get("round"), self.rounds_sent.get(event.node)
         if number is not None and sent is not None and sent[0] == state.term and sent[1] >= number:
@@ -68,7 +71,7 @@ class ReadIndex(Rule):
                 self.rounds_sent[event.node] = (event.state.term, number, event)
         elif kind == "RIR" and message.get("ok"):
             rid = message.get("rid", "")
-            asked = self.asked.pop((event.node, message["to"], rid), None) or self.asked.get((event.node, None, rid))
+            asked = self._take(event.node, message["to"], rid) or self._take(event.node, None, rid)
             if asked is not None:
                 self._confirmed(event, replica, asked, message.get("idx"))
                 if asked.state.term != event.state.term:
@@ -83,7 +86,7 @@ class ReadIndex(Rule):
         index, rid = event.x.get("index"), event.x.get("rid", "")
         if index is None:
             return
-        asked = self.asked.pop((event.node, None, rid), None)
+        asked = self._take(event.node, None, rid)
         if event.state.applied is not None:
             self.checks += 1
             if event.state.applied < index:
@@ -95,6 +98,10 @@ class ReadIndex(Rule):
                 )
         if asked is not None:
             self._confirmed(event, replica, asked, index)
+
+    def _take(self, leader: str, origin: str | None, rid: str) -> TraceEvent | None:
+        waiting = self.asked.get((leader, origin, rid))
+        return waiting.popleft() if waiting else None
 
     def _confirmed(self, event: TraceEvent, replica: Replica, asked: TraceEvent, index: int | None) -> None:
         """Judge a read that the leader of `asked` lets be served at `index`."""

@@ -215,7 +215,14 @@ class World:
         self._carry_out(node, effects)
 
     def request(
-        self, name: str, client: str, seq: int, f: str, key: Any, value: Any, answer: Callable[[ClientReply | None], None]
+        self,
+        name: str,
+        client: str,
+        seq: int,
+        f: str,
+        key: Any,
+        value: Any,
+        answer: Callable[[ClientReply | None], None],
     ) -> bool:
         """Ask a node; `answer` gets its reply, or None when it dies. Returns False when nobody listens."""
         node = self.nodes[name]
