@@ -54,17 +54,17 @@ class HttpClient:
     def exchange(self, method: str, path: str, body: bytes | None) -> Any:
         """One request and its answer; connects first when there is no connection."""
         began = time.monotonic()
-        if self._connection is None:
-            self.open()
-        assert self._connection is not None
-        if self._connection.sock is None:  # the server has closed it after the last answer: nothing was sent yet
+        if self._connection is None or self._connection.sock is None:  # closed after the last answer: nothing sent yet
             self.close()
             self.open()
+        connection = self._connection
+        assert connection is not None
+        assert connection.sock is not None
         try:
-            self._connection.sock.settimeout(max(0.001, self.timeout_s - (time.monotonic() - began)))
+            connection.sock.settimeout(max(0.001, self.timeout_s - (time.monotonic() - began)))
             headers = {"Content-Type": "application/json"} if body is not None else {}
-            self._connection.request(method, path, body, headers)
-            answer = self._connection.getresponse()
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException):
             self.close()
