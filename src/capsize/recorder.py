@@ -6,6 +6,7 @@ Intervals can only come out too wide by that, which never makes a correct histor
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -99,10 +100,9 @@ class Recorder:
             with explained(self.path, "write the history"):
                 if self._file < 0:
                     raise OSError("the history is closed")
-                written = os.write(self._file, line)
-                if written < len(line):  # a full disk may take the beginning of a line
+                if os.write(self._file, line) < len(line):  # a full disk takes the beginning of a line
                     os.truncate(self.path, self._size)
-                    os.write(self._file, line)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 self._size += len(line)
         except StoreError as error:
             self.failure = error
