@@ -74,7 +74,7 @@ def main() -> None:
         for name, times in (("drawing a frame", paints), ("frame to frame", frames)):
             ordered = sorted(times)
             print(
-                f"{name:<21} median {ordered[len(ordered) // 2]:.1f} ms, 95 % {ordered[int(len(ordered) * 0.95)]:.1f} ms"
+                f"{name:<20} median {ordered[len(ordered) // 2]:.1f} ms, 95 % {ordered[int(len(ordered) * 0.95)]:.1f} ms"
             )
 
 

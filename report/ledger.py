@@ -50,7 +50,7 @@ class Ledger:
     """Every operation as one row over parallel columns, in the order of the calls; nemesis events beside them.
 
     `end_us` is when the completion was recorded, -1 if none was. Codes index the tables of the same name;
-    -1 stands for "nothing recorded". `index` is the event number of the invocation.
+    -1 stands for "nothing recorded". `index` numbers the operations in the order recorded, as `History` does.
     """
 
     index: list[int] = field(default_factory=list[int])
@@ -170,8 +170,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
 
 def _invoke(ledger: Ledger, event: dict[str, Any], process: int, time_us: int) -> int:
     row = len(ledger.call_us)
-    index = event.get("index")
-    ledger.index.append(index if isinstance(index, int) else row)
+    ledger.index.append(row)
     ledger.call_us.append(time_us)
     ledger.end_us.append(-1)
     ledger.process.append(process)

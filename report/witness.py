@@ -75,19 +75,19 @@ def describe(f: str, value: Any, result: Any, outcome: str) -> str:
 
 def contradictions(verdict: dict[str, Any], ledger: Ledger) -> list[Contradiction]:
     """Return the anomalies of `verdict`, their operations found in `ledger`; whatever is malformed is left out."""
-    by_index = {index: row for row, index in enumerate(ledger.index)}
+    places = {(ledger.process[row], ledger.call_us[row]): row for row in range(len(ledger))}
     found: list[Contradiction] = []
     anomalies = verdict.get("anomalies")
     for anomaly in anomalies if isinstance(anomalies, list) else ():
         if isinstance(anomaly, dict):
-            found.append(_contradiction(anomaly, ledger, by_index))
+            found.append(_contradiction(anomaly, ledger, places))
     return found
 
 
-def _contradiction(anomaly: dict[str, Any], ledger: Ledger, by_index: dict[int, int]) -> Contradiction:
+def _contradiction(anomaly: dict[str, Any], ledger: Ledger, places: dict[tuple[int, int], int]) -> Contradiction:
     operations: list[dict[str, Any]] = [item for item in _list(anomaly.get("operations")) if isinstance(item, dict)]
     operations.sort(key=lambda item: _whole(item.get("call_ns")))
-    steps = [_step(number, item, ledger, by_index) for number, item in enumerate(operations[:MOST_DRAWN], 1)]
+    steps = [_step(number, item, ledger, places) for number, item in enumerate(operations[:MOST_DRAWN], 1)]
     details = anomaly.get("details")
     key = anomaly.get("key")
     shown = Contradiction(
@@ -111,11 +111,9 @@ def _whole(value: Any) -> int:
     return int(value) if isinstance(value, int | float) else 0
 
 
-def _step(number: int, item: dict[str, Any], ledger: Ledger, by_index: dict[int, int]) -> Step:
-    index, outcome = _whole(item.get("call")), str(item.get("outcome"))
-    row = by_index.get(index)
-    if row is not None and ledger.process[row] != item.get("process"):
-        row = None
+def _step(number: int, item: dict[str, Any], ledger: Ledger, places: dict[tuple[int, int], int]) -> Step:
+    outcome = str(item.get("outcome"))
+    row = places.get((_whole(item.get("process")), _whole(item.get("call_ns")) // 1000))
     meta = item.get("meta")
     facts = meta if isinstance(meta, dict) else {}
     words = [word for word in ("term", "log_index") if word in facts]
@@ -126,7 +124,7 @@ def _step(number: int, item: dict[str, Any], ledger: Ledger, by_index: dict[int,
     return Step(
         number=number,
         row=row,
-        index=index,
+        index=ledger.index[row] if row is not None else -1,
         process=visible(str(item.get("process")), 40),
         node=visible(str(item.get("node") or ""), 40),
         text=describe(str(item.get("f")), item.get("value"), item.get("result"), outcome),

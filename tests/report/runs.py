@@ -39,16 +39,20 @@ def build(folder: Path, kind: str = "valid", *, seconds: float = 30.0, pace_s: f
     lines = [json.dumps({"capsize": "history", "version": 1})]
     calls: dict[int, dict[str, Any]] = {}
     operations: list[dict[str, Any]] = []
+    number = 0
     for index, (time_ns, event) in enumerate(events):
         event = {"index": index, "time_ns": time_ns, **event}
         mark = event.pop("mark", None)
         if event["process"] != "nemesis":
             if event["type"] == "invoke":
-                calls[event["process"]] = event
+                calls[event["process"]] = event | {"number": number}
+                number += 1
             else:
-                operation = _pair(calls.pop(event["process"]), event)
+                call = calls.pop(event["process"])
+                operation = _pair(call, event)
                 if mark:
                     lost[mark] = operation
+                    lost[mark + "#"] = call["number"]
                 operations.append(operation)
         lines.append(json.dumps(event))
     (folder / "history.jsonl").write_text("\n".join(lines) + "\n")
@@ -250,9 +254,9 @@ def _verdict(kind: str, marked: dict[str, Any], count: int) -> dict[str, Any]:
         at = lambda ns: f"{ns / 1e9:.3f} s"  # noqa: E731
         because = [
             f"p8003 was told at {at(lost['return_ns'])} that 90002 was written to key lost "
-            f"(#{lost['call']}; served by n3 in term 2 at log index 993).",
-            f"p8005 read 90001 from n5 (#{stale['call']}, called at {at(stale['call_ns'])}, term 3), "
-            f"the value from before (#{before['call']}): 90002 is gone.",
+            f"(#{marked['lost#']}; served by n3 in term 2 at log index 993).",
+            f"p8005 read 90001 from n5 (#{marked['stale#']}, called at {at(stale['call_ns'])}, term 3), "
+            f"the value from before (#{marked['before#']}): 90002 is gone.",
             "The partition of n3 was active; n5 was elected in term 3 with last index 992: entry 993 was overwritten.",
         ]
         details = {
