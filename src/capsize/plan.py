@@ -59,9 +59,14 @@ def plan(config: RunConfig) -> Plan:
 
 
 def refuse_impossible(made: Plan, backend: Backend) -> None:
-    """Raise Refused for the first fault of the schedule that this place cannot do."""
-    able = backend.capabilities()
+    """Raise Refused for the first fault of the schedule that this place, or the system on it, cannot do."""
+    able, spared = backend.capabilities(), made.system.refuses(backend.name)
     for step in made.schedule.steps:
         for need in sorted(step.fault.needs - able):
             why = backend.why_not(need)
             raise Refused(f"--faults: {step.kind} needs {need}, which {backend.name} cannot do here: {why}")
+        for need in sorted(step.fault.needs & spared.keys()):
+            raise Refused(
+                f"--faults: {step.kind} needs {need}, which {made.config.system} does not have on {backend.name}: "
+                f"{spared[need]}"
+            )

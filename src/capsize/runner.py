@@ -87,6 +87,7 @@ def open_real(made: Plan, label: str) -> Place:
 
     backend, why = choose_backend(made.config.backend, label)
     refuse_impossible(made, backend)
+    made.system.prepare()
     return Place(Cluster(made.system, backend, backend.create(made.config.nodes)), why)
 
 
