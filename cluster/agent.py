@@ -169,16 +169,26 @@ class Process:
         known = self.known()
         if known is None:
             return []
-        pid, start = known
+        pid = known[0]
         main = [pid] if self.state()["alive"] else []
         if not os.path.isdir("/proc/self"):
             return main
+        if not main and stat_of(pid) is not None:
+            return []  # the pid is somebody else's: the kernel gives none away while its session has a member
         others = []
         for entry in os.listdir("/proc"):
             seen = stat_of(int(entry)) if entry.isdigit() and int(entry) != pid else None
-            if seen and seen[2] == pid and seen[0] not in "ZX" and int(seen[1]) >= int(start or 0):
+            if seen and seen[2] == pid and seen[0] not in "ZX" and self.carries_label(entry):
                 others.append(int(entry))
         return main + others
+
+    def carries_label(self, pid: str) -> bool:
+        """Return whether a process was started by us: its environment says so."""
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                return f"CAPSIZE_RUN={self.label}".encode() in file.read().split(b"\0")
+        except OSError:
+            return False
 
     def signal(self, number: int) -> dict[str, Any]:
         """Send a signal to the whole group; the main process first, so that it is stopped or ended first."""

@@ -12,7 +12,6 @@ from capsize.cluster.cluster import Cluster
 from capsize.cluster.docker_backend import DockerBackend
 from capsize.cluster.local_backend import LocalBackend
 
-from ..conftest import missing
 from .appender import Appender
 
 PLACES: dict[str, Callable[[str], Backend]] = {"root": LocalBackend, "docker": DockerBackend}
@@ -24,8 +23,6 @@ PLACES: dict[str, Callable[[str], Backend]] = {"root": LocalBackend, "docker": D
 )
 def place(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Three nodes with real disks, started once for each kind of place and module."""
-    if missing(request.param):
-        pytest.skip(missing(request.param))
     backend = PLACES[request.param](f"test-{request.param}-{os.getpid()}")
     cluster = Cluster(Appender(), backend, backend.create(3))
     try:
