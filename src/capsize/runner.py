@@ -6,6 +6,7 @@ report or a clean-up that fails is a warning and touches no verdict.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -19,7 +20,7 @@ from capsize import store
 from capsize.clock import MonotonicClock
 from capsize.cluster.cluster import Cluster
 from capsize.config import RunConfig
-from capsize.errors import CapsizeError, StoreError
+from capsize.errors import CapsizeError, Refused, StoreError, UsageError
 from capsize.interrupts import EndedEarly, Interrupted, Interruption, interruptible
 from capsize.judging import judge, write_verdict
 from capsize.load import Load
@@ -127,7 +128,6 @@ class _Run:
         try:
             store.write_json(self.folder / store.RUN, self.facts)
             store.write_text(self.folder / store.SCHEDULE, self.made.schedule.to_text())
-            self._link()
             place = open_place(self.made, self.label)
             try:
                 self._on(place)
@@ -135,6 +135,12 @@ class _Run:
             finally:
                 self.interruption.gentle = True
                 self._clean_up(place.cluster)
+        except (UsageError, Refused):  # nothing was started: a folder that says nothing is in the way
+            for name in (store.RUN, store.SCHEDULE, store.LOG):
+                (self.folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+            raise
         except CapsizeError as error:
             log.error("%s", error)
             raise
@@ -151,6 +157,7 @@ class _Run:
         self.facts |= {
             "backend": {**cluster.backend.describe(), "name": cluster.backend.name, "why": place.why},
             "nodes": [node.name for node in cluster.nodes],
+            "traces": {node.name: list(self.made.system.traces(node)) for node in cluster.nodes},
         }
         store.write_json(self.folder / store.RUN, self.facts)
         cluster.start()
@@ -158,6 +165,7 @@ class _Run:
         self.watcher.say(f"cluster   {len(cluster.nodes)} nodes of {config.system}, ready after {ready_s:.1f} s")
         self.clock = MonotonicClock()
         recorder = Recorder(self.folder / store.HISTORY, self.clock)
+        self._link()
         self.interruption.gentle = True
         try:
             self._load_and_faults(cluster, recorder)

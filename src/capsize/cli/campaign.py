@@ -105,6 +105,8 @@ def _reasons(outcome: Outcome) -> list[str]:
     verdict = outcome.finished.verdict
     told = [f"{anomaly.name} key {anomaly.key}: {(anomaly.because or ('',))[0]}" for anomaly in verdict.anomalies[:3]]
     for axis, finding in verdict.axes.items():
+        if axis == "safety" and told:
+            continue
         told += [f"{axis}: {reason}" for reason in finding.because[:2] if finding.valid is not True]
     return [*told[:5], f"repeat  {outcome.config.command()}"]
 

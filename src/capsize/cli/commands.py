@@ -51,7 +51,7 @@ def usage_problem(error: Exception, words: list[str]) -> str | None:
         near = difflib.get_close_matches(option, [*known, "--help"], n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "see the list of options"
         return f"{option}: there is no such option; {hint} ({path} --help)"
-    message = str(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+    message = str(error.format_message()).rstrip(".")
     return f"{message} ({path} --help)"
 
 

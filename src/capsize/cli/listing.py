@@ -37,6 +37,8 @@ def list_words(
         for row in rows:
             more = f"  ({row['more']})" if row.get("more") else ""
             print(f"{indent}{row['name']!s:<{width}}  {row['says']}{more}".rstrip())
+            for key, text in row.get("options", {}).items():
+                print(f"{indent}{'':<{width}}    --opt {key}=…  {text}")
         if not rows:
             print(f"{indent}none" + (f" in {store}" if name == "runs" else ""))
     return 0
@@ -60,8 +62,7 @@ def _systems() -> list[dict[str, Any]]:
             continue
         says = ((cls.__doc__ or place).strip().splitlines() or [place])[0]
         known = dict(getattr(cls, "options", {}))
-        more = "; ".join(f"--opt {key}=…: {text}" for key, text in known.items())
-        rows.append({"name": word, "says": says, "more": more, "options": known})
+        rows.append({"name": word, "says": says, "more": "", "options": known})
     return rows
 
 
