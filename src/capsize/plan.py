@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from capsize.cluster.adapter import guard, load_problems
 from capsize.cluster.backend import Backend
 from capsize.cluster.system import System
 from capsize.config import RunConfig
@@ -30,13 +31,14 @@ class Plan:
 def plan(config: RunConfig) -> Plan:
     """Resolve every word of `config`; raises UsageError or AdapterError before anything is started."""
     cls = load_system(config.system)
-    if not (isinstance(cls, type) and issubclass(cls, System)):
-        raise UsageError(f"--system: {config.system} is no capsize.cluster.system.System")
+    problems = load_problems(cls, config.system)
+    if problems is not None or not (isinstance(cls, type) and issubclass(cls, System)):
+        raise problems or UsageError(f"--system: {config.system} is no capsize.cluster.system.System")
     for option in config.options:
         if option not in cls.options:
             raise no_such(f"option of {config.system}", option, cls.options, flag="--opt", listing="systems")
     try:
-        system = cls(**config.options)
+        system = guard(cls(**config.options))
     except CapsizeError:
         raise
     except Exception as error:  # an adapter's own code
