@@ -16,6 +16,7 @@ from .config import ConfigError, load_config
 from .mutants import UnknownMutant
 from .node import Node
 from .segments import Corrupt
+from .server import Unrecoverable
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         node = Node(config)
     except (ConfigError, UnknownMutant) as error:
         return _refuse(2, str(error))
-    except Corrupt as error:
+    except (Corrupt, Unrecoverable) as error:
         return _refuse(3, str(error))
     except OSError as error:
         return _refuse(3, f"data_dir or trace: {error}")

@@ -76,7 +76,7 @@ class Applying(Server):
 
     def apply_entry(self, entry: Entry) -> None:
         """Apply one entry and answer whoever waits for it."""
-        result = self.machine.apply(entry)
+        result = self.execute(entry)
         self.applied_index = entry.index
         if self.settings.trace:
             self.trace("apply", e=[self.traced_entry(entry)], h=self.machine.state_hash)
@@ -85,6 +85,10 @@ class Applying(Server):
             self.answer_applied(waiting, entry, result)
         if entry.kind == CONFIGURATION:
             self.configuration_committed(entry)
+
+    def execute(self, entry: Entry) -> Result:
+        """Let the state machine apply an entry; the entry and the state decide the result, nothing else."""
+        return self.machine.apply(entry)
 
     def answer_applied(self, waiting: Pending, entry: Entry, result: Result) -> None:
         """Answer a command whose index was applied: it is that command only if the term is the same."""
@@ -114,6 +118,9 @@ class Applying(Server):
     def leadership_lost(self) -> None:
         """Answer every waiting command with "not known": the entry may yet be committed by the next leader."""
         super().leadership_lost()
+        self.give_up_pending()
+
+    def give_up_pending(self) -> None:
         waiting, self.pending = self.pending, {}
         for pending in waiting.values():
             self.answer(pending.origin, pending.rid, self.outcome_of_lost(), None, "leadership was lost", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .log import NOOP, Entry, Position
@@ -56,7 +57,7 @@ class Election(Membership):
         self.set_term(self.term + 1, self.vote_as_candidate())
         self.reset_election_timer()
         self.trace("become_candidate")
-        self.after_write(self.meta_write, lambda: self.ask_for_votes(transfer))
+        self.after_meta(lambda: self.ask_for_votes(transfer))
 
     def vote_as_candidate(self) -> str | None:
         """Return whom a candidate votes for in its new term: itself."""
@@ -138,10 +139,14 @@ class Election(Membership):
         def reply() -> None:
             self.send(VoteReply(self.new_id(), self.name, message.frm, self.term, granted))
 
-        self.after_write(self.meta_write, reply)
+        self.after_vote(reply)
+
+    def after_vote(self, action: Callable[[], None]) -> None:
+        """Answer a candidate only when the vote is durable (Figure 2)."""
+        self.after_meta(action)
 
     def on_vote_reply(self, message: VoteReply) -> None:
-        self.observe_term(message.term)
+        self.observe_reply_term(message.term)
         if self.vote_counts(message) and message.granted:
             self.count_vote(message.frm)
 
@@ -161,11 +166,14 @@ class Election(Membership):
         def reply() -> None:
             self.send(PreVoteReply(self.new_id(), self.name, message.frm, term, granted))
 
-        self.after_write(0 if granted else self.meta_write, reply)
+        if granted:
+            reply()  # promises nothing
+        else:
+            self.after_meta(reply)
 
     def on_pre_vote_reply(self, message: PreVoteReply) -> None:
         if not message.granted:
-            self.observe_term(message.term)
+            self.observe_reply_term(message.term)
         elif self.role == PRE_CANDIDATE and message.term == self.term + 1:
             self.votes.add(message.frm)
             self.check_pre_votes()
@@ -189,7 +197,7 @@ class Election(Membership):
             self.resign("no majority answers")
         elif self.disk_stalled():
             self.resign("the disk stalls")
-        elif self.settings.lease_reads and self.own_term_committed():
+        elif self.uses_lease() and self.own_term_committed():
             self.next_round()
             self.check_round()
         else:

@@ -16,6 +16,17 @@ from .core import Core
 from .state_machine import StateMachine
 from .storage import DiskStorage
 
+PLANTED = (
+    "planted_elections",
+    "planted_replication",
+    "planted_applying",
+    "planted_reading",
+    "planted_durability",
+    "planted_snapshots",
+    "planted_membership",
+)
+"""The modules that register planted bugs."""
+
 T = TypeVar("T", Core, DiskStorage, StateMachine)
 
 
@@ -35,6 +46,13 @@ class Mutant:
     control: bool = False
     """A negative control: safety-equivalent to the clean code."""
 
+    @property
+    def place(self) -> str:
+        """Where the deviation is: core, state machine, or storage (which the simulator replaces by its own)."""
+        if issubclass(self.override, Core):
+            return "core"
+        return "state machine" if issubclass(self.override, StateMachine) else "storage"
+
 
 MUTANTS: dict[str, Mutant] = {}
 C = TypeVar("C")
@@ -49,6 +67,12 @@ def mutant(name: str, deviation: str, *breaks: str, control: bool = False) -> Ca
         return override
 
     return register
+
+
+def catalogue() -> tuple[Mutant, ...]:
+    """Return every planted bug, by name."""
+    _load()
+    return tuple(MUTANTS[name] for name in sorted(MUTANTS))
 
 
 def find(names: Sequence[str]) -> list[Mutant]:
@@ -89,5 +113,5 @@ def state_machine_class(names: Sequence[str]) -> type[StateMachine]:
 
 def _load() -> None:
     """Import the modules that register planted bugs; here, because they import this one."""
-    for module in ("planted_elections", "planted_durability"):
+    for module in PLANTED:
         importlib.import_module(f"{__package__}.{module}")

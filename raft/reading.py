@@ -37,11 +37,11 @@ class Reading(Snapshots):
         super().__init__(*args, **kwargs)
         self.local_reads: dict[str, LocalRead] = {}
         """This server's clients' reads, by rid, until they are answered."""
-        self._waiting: list[Read] = []
+        self.waiting_reads: list[Read] = []
         """At the leader: for the next round."""
-        self._in_round: list[Read] = []
+        self.in_round: list[Read] = []
         self._round_index = 0
-        self._round_began_ns = 0
+        self.round_began_ns = 0
         self._indexed: list[tuple[int, str, int]] = []
         """Confirmed, waiting for apply: (read index, rid, term)."""
         self.lease_until_ns = 0
@@ -132,21 +132,25 @@ class Reading(Snapshots):
     def lead_read(self, read: Read) -> None:
         """Put a read into the next round, or serve it under the lease."""
         self.trace("read_index", x={"rid": read.rid, "index": self.commit_index, "round": self.read_round + 1})
-        if self.settings.lease_reads and self.lease_holds() and self.own_term_committed():
+        if self.uses_lease() and self.lease_holds() and self.may_take_index():
             self.confirm(read, self.commit_index)
             return
-        self._waiting.append(read)
+        self.waiting_reads.append(read)
         self.begin_round()
 
     def own_term_committed(self) -> bool:
         """Say whether an entry of the leader's own term is committed: only then is its commit index the newest."""
         return self.log.term_at(self.commit_index) == self.term
 
+    def may_take_index(self) -> bool:
+        """The commit index is the newest only once an own entry is committed (thesis §6.4 step 1)."""
+        return self.own_term_committed()
+
     def begin_round(self) -> None:
         """Start a round for every waiting read, unless one is under way or the own term has no commit yet."""
-        if self._in_round or not self._waiting or not self.own_term_committed():
+        if self.in_round or not self.waiting_reads or not self.may_take_index():
             return
-        self._in_round, self._waiting = self._waiting, []
+        self.in_round, self.waiting_reads = self.waiting_reads, []
         self._round_index = self.commit_index
         self.next_round()
         self.check_round()
@@ -154,7 +158,7 @@ class Reading(Snapshots):
     def next_round(self) -> None:
         """Number a new round and carry it to everyone."""
         self.read_round += 1
-        self._round_began_ns = self.now_ns
+        self.round_began_ns = self.now_ns
         self.broadcast_heartbeat()
 
     def round_confirmed(self) -> bool:
@@ -165,12 +169,9 @@ class Reading(Snapshots):
     def check_round(self) -> None:
         if not self.round_confirmed():
             return
-        low = self.settings.election_timeout_ms[0] * MS
-        self.lease_until_ns = max(
-            self.lease_until_ns, self._round_began_ns + int(low * (1 - self.settings.clock_drift))
-        )
-        if self._in_round:
-            reads, self._in_round = self._in_round, []
+        self.lease_until_ns = max(self.lease_until_ns, self.lease_end_ns())
+        if self.in_round:
+            reads, self.in_round = self.in_round, []
             for read in reads:
                 self.confirm(read, self._round_index)
             self.begin_round()
@@ -196,8 +197,8 @@ class Reading(Snapshots):
     def leadership_lost(self) -> None:
         """Reads that were not confirmed are refused; they did nothing."""
         super().leadership_lost()
-        reads = self._waiting + self._in_round
-        self._waiting, self._in_round = [], []
+        reads = self.waiting_reads + self.in_round
+        self.waiting_reads, self.in_round = [], []
         self.lease_until_ns = 0
         for read in reads:
             if read.origin is None:
@@ -206,6 +207,17 @@ class Reading(Snapshots):
                 self.send(ReadIndexReply(self.new_id(), self.name, read.origin, self.term, read.rid, False, 0))
 
     # -- lease (thesis §6.4.1) -------------------------------------------------------------------------------
+    def uses_lease(self) -> bool:
+        return self.settings.lease_reads
+
+    def lease_end_ns(self) -> int:
+        """Return until when voters that answered the round protect this leader, by the slowest clock.
+
+        Counted from the beginning of the round: nobody can have heard of this leader earlier than that.
+        """
+        low = self.settings.election_timeout_ms[0] * MS
+        return self.round_began_ns + int(low * (1 - self.settings.clock_drift))
+
     def lease_holds(self) -> bool:
         """Say whether no other leader can have been elected yet: voters protect a leader they heard of."""
         return self.settings.protect_leader and self.now_ns < self.lease_until_ns

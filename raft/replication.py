@@ -80,9 +80,7 @@ class Replication(Applying):
         if self.needs_snapshot(progress):
             self.send_snapshot(peer)
             return
-        prev_index = progress.next_index - 1
-        prev_term = self.log.term_at(prev_index)
-        assert prev_term is not None, f"no entry {prev_index} to send after"
+        prev_index, prev_term = self.previous(progress)
         batch: Sequence[Entry] = ()
         last = min(self.sendable_index(), prev_index + self.settings.append_entries_max)
         if progress.next_index - 1 - progress.match_index >= self.settings.unacknowledged_max and progress.match_index:
@@ -105,6 +103,13 @@ class Replication(Applying):
             )
         )
 
+    def previous(self, progress: Progress) -> tuple[int, int]:
+        """Return index and term of the entry before the next one to send."""
+        index = progress.next_index - 1
+        term = self.log.term_at(index)
+        assert term is not None, f"no entry {index} to send after"
+        return index, term
+
     def needs_snapshot(self, progress: Progress) -> bool:
         """Say whether the entry before the next one to send was compacted away (§7)."""
         return progress.next_index <= self.log.base.index
@@ -119,7 +124,7 @@ class Replication(Applying):
         return self.role == LEADER and message.term == self.term
 
     def on_append_reply(self, message: AppendReply) -> None:
-        self.observe_term(message.term)
+        self.observe_reply_term(message.term)
         if not self.reply_counts(message):
             return
         progress = self.progress.get(message.frm)
@@ -317,7 +322,7 @@ class Replication(Applying):
                 )
             )
 
-        self.after_write(self.meta_write, reply)
+        self.after_meta(reply)
 
     # -- hooks -----------------------------------------------------------------------------------------------
     def peer_answered(self, peer: str) -> None:

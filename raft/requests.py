@@ -102,10 +102,10 @@ class Requests(Reading):
     def append_command(self, rid: str, origin: str | None, kind: str, client: str, seq: int, data: str) -> None:
         """Append a command to the leader's log (§5.3); it is answered once applied."""
         entry = Entry(self.log.last_index + 1, self.term, kind, data, client, seq)
-        self.append_to_log([entry])
         self.pending[entry.index] = Pending(rid, origin, self.term)
         deadline = self.now_ns + self.settings.request_timeout_ms * MS
         self._appended[(origin, rid)] = Awaited(deadline, entry.index)
+        self.append_to_log([entry])
         if self.sendable_index() >= entry.index:
             self.replicate_all()
 

@@ -69,43 +69,6 @@ def record_at(content: bytes, offset: int) -> tuple[Entry, int] | None:
         return None
 
 
-def read_segment(path: Path, *, newest: bool) -> tuple[Segment, list[Entry], int]:
-    """Read a segment; return it, its entries, and how many bytes of torn tail follow them.
-
-    Raises Corrupt when a broken record cannot be a torn tail: not in the newest segment, or with a whole record
-    behind it, or when indices do not follow each other.
-    """
-    content = path.read_bytes()
-    segment = Segment(path, int(path.stem))
-    entries: list[Entry] = []
-    offset = 0
-    while offset < len(content):
-        found = record_at(content, offset)
-        if found is None:
-            break
-        entry, end = found
-        if entry.index != segment.first_index + len(entries):
-            raise Corrupt(f"{path} at byte {offset}: entry {entry.index} where {segment.last_index + 1} belongs")
-        segment.offsets.append(offset)
-        entries.append(entry)
-        offset = end
-    segment.end = offset
-    torn = len(content) - offset
-    if torn and not is_torn_tail(content, offset, newest=newest):
-        raise Corrupt(
-            f"{path} at byte {offset}: a broken record with whole ones behind it is no torn tail; "
-            "acknowledged entries would be lost. Restore the data directory, or wipe it and add the server anew"
-        )
-    return segment, entries, torn
-
-
-def is_torn_tail(content: bytes, offset: int, *, newest: bool) -> bool:
-    """Say whether what begins at `offset` is an unfinished write, not damage to a finished one."""
-    if not newest:
-        return False
-    return all(record_at(content, behind) is None for behind in range(offset + 1, len(content) - HEADER.size))
-
-
 def sync_directory(path: Path) -> None:
     """Make creations, renames and removals in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -135,7 +98,7 @@ class SegmentedLog:
         cut = 0
         paths = sorted(self.directory.glob("*.seg"))
         for path in paths:
-            segment, found, torn = read_segment(path, newest=path is paths[-1])
+            segment, found, torn = self._read(path, newest=path is paths[-1])
             if entries and segment.first_index != entries[-1].index + 1:
                 raise Corrupt(f"{path}: the log has a hole before entry {segment.first_index}")
             self.segments.append(segment)
@@ -144,6 +107,37 @@ class SegmentedLog:
         if cut:
             self.cut_torn_tail(self.segments[-1])
         return entries, cut
+
+    def _read(self, path: Path, *, newest: bool) -> tuple[Segment, list[Entry], int]:
+        """Read a segment; return it, its entries, and how many bytes of torn tail follow them.
+
+        Raises Corrupt when a broken record cannot be a torn tail, or when indices do not follow each other.
+        """
+        content = path.read_bytes()
+        segment = Segment(path, int(path.stem))
+        entries: list[Entry] = []
+        offset = 0
+        while (found := record_at(content, offset)) is not None:
+            entry, end = found
+            if entry.index != segment.first_index + len(entries):
+                raise Corrupt(f"{path} at byte {offset}: entry {entry.index}, expected {segment.last_index + 1}")
+            segment.offsets.append(offset)
+            entries.append(entry)
+            offset = end
+        segment.end = offset
+        torn = len(content) - offset
+        if torn and not self.is_torn_tail(content, offset, newest=newest):
+            raise Corrupt(
+                f"{path} at byte {offset}: a broken record with whole ones behind it is no torn tail; acknowledged "
+                "entries would be lost. Restore the data directory, or wipe it and add the server anew"
+            )
+        return segment, entries, torn
+
+    def is_torn_tail(self, content: bytes, offset: int, *, newest: bool) -> bool:
+        """Say whether what begins at `offset` is an unfinished write, not damage to a finished one."""
+        if not newest:
+            return False
+        return all(record_at(content, behind) is None for behind in range(offset + 1, len(content) - HEADER.size))
 
     def cut_torn_tail(self, segment: Segment) -> None:
         """Remove an unfinished record, durably, before anything is written behind it."""

@@ -35,6 +35,10 @@ ROLE_NAMES = {FOLLOWER: "follower", PRE_CANDIDATE: "pre-candidate", CANDIDATE: "
 MS = 1_000_000
 
 
+class Unrecoverable(Exception):
+    """What the storage recovered cannot have been written by this server."""
+
+
 @dataclass(slots=True)
 class PendingWrite:
     """A write not yet known to be durable: its number, where the log ends after it, when it was asked for."""
@@ -70,7 +74,7 @@ class Server:
 
         # On stable storage (Figure 2), as this server believes it to be once every write is durable.
         self.term = recovered.term
-        self.vote = recovered.vote
+        self.vote: str | None = recovered.vote
         self.log = Log(recovered.entries, recovered.snapshot.base if recovered.snapshot else Position(0, 0))
         self.configurations = ConfigurationHistory(initial)
 
@@ -91,6 +95,12 @@ class Server:
         self._held: deque[tuple[int, int, Callable[[], None]]] = deque()
         self._messages_sent = 0
         self._traced_state: tuple[Any, ...] = ()
+        self.check_recovered()
+
+    def check_recovered(self) -> None:
+        """Refuse to begin with a log from later terms than the metadata knows."""
+        if self.log.last.term > self.term:
+            raise Unrecoverable(f"the log holds term {self.log.last.term}, the metadata only term {self.term}")
 
     # -- who counts ------------------------------------------------------------------------------------------
     @property
@@ -184,8 +194,17 @@ class Server:
 
     def persist_meta(self) -> None:
         """Ask for term and vote to be made durable."""
-        self.meta_write = self._pend("meta", (self.term, self.vote))
-        self.write(PersistMeta(self.meta_write, self.term, self.vote))
+        term, vote = self.meta_to_persist()
+        self.meta_write = self._pend("meta", (term, vote))
+        self.write(PersistMeta(self.meta_write, term, vote))
+
+    def meta_to_persist(self) -> tuple[int, str | None]:
+        """Return what must survive a crash besides the log: current term and vote (Figure 2)."""
+        return self.term, self.vote
+
+    def after_meta(self, action: Callable[[], None]) -> None:
+        """Do `action` once term and vote are durable: before responding, as Figure 2 says."""
+        self.after_write(self.meta_write, action)
 
     def append_to_log(self, entries: list[Entry]) -> None:
         """Add entries to the log, in memory now, on disk soon; a configuration counts at once (thesis §4.1)."""
@@ -304,6 +323,10 @@ class Server:
         if term > self.term:
             self.set_term(term, None)
             self.become_follower()
+
+    def observe_reply_term(self, term: int) -> None:
+        """The same for replies (§5.1)."""
+        self.observe_term(term)
 
     def reset_election_timer(self) -> None:
         """Draw a new timeout (§5.2: randomised, so that split votes are rare)."""

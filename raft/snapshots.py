@@ -33,10 +33,14 @@ class Snapshots(Replication):
     # -- content ---------------------------------------------------------------------------------------------
     def snapshot_data(self) -> str:
         """Return the state at the applied index as JSON text."""
-        content = self.machine.dump()
+        content = self.snapshot_content()
         configuration = self.snapshot_configuration()
         content["configuration"] = [self.configurations.index_at(self.applied_index), configuration.to_json()]
         return json.dumps(content, separators=(",", ":"))
+
+    def snapshot_content(self) -> dict[str, Any]:
+        """Return the state machine's part: values and sessions."""
+        return self.machine.dump()
 
     def snapshot_configuration(self) -> Configuration:
         """Return the configuration at the applied index: committed, perhaps not the newest."""
@@ -83,13 +87,17 @@ class Snapshots(Replication):
         index = self.applied_index
         if self._taking or index <= self.log.base.index:
             return False
-        term = self.log.term_at(index)
-        assert term is not None
-        snapshot = Snapshot(Position(index, term), self.snapshot_data())
+        snapshot = Snapshot(self.snapshot_base(), self.snapshot_data())
         self._taking = True
         self.trace("snapshot_taken", x={"base": list(snapshot.base)}, h=self.machine.state_hash)
         self._under_way.append((self.save_snapshot(snapshot), snapshot))
         return True
+
+    def snapshot_base(self) -> Position:
+        """Return the last entry the state machine has applied: what the snapshot replaces."""
+        term = self.log.term_at(self.applied_index)
+        assert term is not None
+        return Position(self.applied_index, term)
 
     def durable_advanced(self) -> None:
         """Drop the log behind a snapshot only now that the snapshot is durable, whatever the term is."""
@@ -119,7 +127,7 @@ class Snapshots(Replication):
         )
 
     def on_snapshot_reply(self, message: SnapshotReply) -> None:
-        self.observe_term(message.term)
+        self.observe_reply_term(message.term)
         if self.role != LEADER or message.term != self.term:
             return
         progress = self.progress.get(message.frm)

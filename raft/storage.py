@@ -46,6 +46,8 @@ class Meta(NamedTuple):
 class DiskStorage:
     """Stable storage in a directory."""
 
+    log_class: type[SegmentedLog] = SegmentedLog
+
     def __init__(
         self,
         directory: Path,
@@ -56,7 +58,7 @@ class DiskStorage:
     ) -> None:
         self.directory = directory
         self.fsync = fsync
-        self.log = SegmentedLog(directory / "log", fsync=fsync, segment_bytes=segment_bytes)
+        self.log = self.log_class(directory / "log", fsync=fsync, segment_bytes=segment_bytes)
         self.failpoints = failpoints or Failpoints()
         self.incarnation = 0
         self.notes: list[str] = []
@@ -81,8 +83,6 @@ class DiskStorage:
         term = meta.term
         if not self.fsync and entries:
             term = max(term, entries[-1].term)
-        if entries and entries[-1].term > term and self.fsync:
-            raise Corrupt(f"{self.directory}: the log has term {entries[-1].term}, the metadata only {term}")
         self._write_meta(term, meta.vote)
         return Recovered(self.incarnation, term, meta.vote, tuple(entries), snapshot)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,11 @@ class ReferenceRaft(System):
 class ReferenceClient(Client):
     """One logical process: its own session in the cluster, its own connection, no retries."""
 
+    _opened = itertools.count(1)
+
     def __init__(self, node: Node, process: int) -> None:
-        self.client = RaftClient(node.reach("raft"), client_id=f"p{process}")
+        name = f"p{process}.{next(self._opened)}"  # never the same session twice: its sequence numbers begin anew
+        self.client = RaftClient(node.reach("raft"), client_id=name)
 
     def open(self) -> None:
         self.client.timeout_s = self.timeout_s
