@@ -73,7 +73,8 @@ class RunConfig:
         known = {item.name for item in fields(cls)}
         try:
             given: dict[str, Any] = {key: value for key, value in data.items() if key in known}
-            return cls(**given | {"faults": tuple(given.get("faults", ()))})
+            given["faults"] = tuple(given.get("faults", ()))
+            return cls(**given)
         except TypeError as error:
             raise StoreError(f"run.json: the config cannot be read: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -43,7 +43,7 @@ class Interruption(threading.Event):
 
 
 @contextmanager
-def interruptible() -> Iterator[Interruption]:
+def interruptible() -> Generator[Interruption, None, None]:
     """Catch the ending signals while inside; in a thread other than the main one nothing is caught."""
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():

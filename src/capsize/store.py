@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ RUN, HISTORY, SCHEDULE, VERDICT, REPORT, LOG = (
 
 
 @contextmanager
-def explained(path: Path, doing: str) -> Iterator[None]:
+def explained(path: Path, doing: str) -> Generator[None, None, None]:
     """Turn an OSError about `path` into a StoreError that says what was being done and what to do next."""
     try:
         yield

@@ -136,7 +136,8 @@ class Verdict:
 def _operation(fields: Mapping[str, Any]) -> Operation:
     frozen = {word: freeze(fields.get(word)) for word in ("key", "value", "result")}
     meta = {word: freeze(value) for word, value in (fields.get("meta") or {}).items()}
-    return Operation(**{**fields, **frozen, "meta": meta})
+    given: dict[str, Any] = {**fields, **frozen, "meta": meta}
+    return Operation(**given)
 
 
 def gravest(values: Iterable[Validity]) -> Validity:

@@ -46,7 +46,7 @@ def invoke(words: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        problem = usage_problem(error, words)
+        problem = usage_problem(error)
         if problem is not None:
             return _tell(UsageError(problem))
         traceback.print_exc()  # a broken invariant of our own; never exit 1, which says that the system is at fault

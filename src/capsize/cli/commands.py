@@ -39,20 +39,20 @@ def command_line() -> Any:
     return typer.main.get_command(app)
 
 
-def usage_problem(error: Exception, words: list[str]) -> str | None:
+def usage_problem(error: Exception) -> str | None:
     """Return one line for an error of the command line's parser; None for any other error."""
     if not isinstance(error, _CLICK_ERROR):
         return None
-    context: Any = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "capsize"
-    option: Any = getattr(error, "option_name", None)
-    if option and "such option" in str(getattr(error, "message", "")).lower():
+    told: Any = error
+    context: Any = getattr(told, "ctx", None)
+    path = "capsize" if context is None else context.command_path
+    option = getattr(told, "option_name", None)
+    if option and context is not None and "such option" in str(told.message).lower():
         known = [name for param in context.command.params for name in (*param.opts, *param.secondary_opts)]
         near = difflib.get_close_matches(option, [*known, "--help"], n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "see the list of options"
         return f"{option}: there is no such option; {hint} ({path} --help)"
-    message = str(error.format_message()).rstrip(".")
-    return f"{message} ({path} --help)"
+    return f"{str(told.format_message()).rstrip('.')} ({path} --help)"
 
 
 def _version(wanted: bool) -> None:

@@ -95,7 +95,7 @@ def _runs(store: Path) -> list[dict[str, Any]]:
     from capsize.errors import StoreError
     from capsize.store import RUN, VERDICT, read_json, runs
 
-    words = {True: "VALID", False: "INVALID", "unknown": "UNKNOWN"}
+    words: dict[Any, str] = {True: "VALID", False: "INVALID", "unknown": "UNKNOWN"}
     rows: list[dict[str, Any]] = []
     for folder in runs(store):
         try:
