@@ -72,10 +72,8 @@ def main() -> None:
         print(f"first paint           {statistics.median(first for first, _ in opened):.0f} ms")
         print(f"ready for use         {statistics.median(ready for _, ready in opened):.0f} ms")
         for name, times in (("drawing a frame", paints), ("frame to frame", frames)):
-            ordered = sorted(times)
-            print(
-                f"{name:<20} median {ordered[len(ordered) // 2]:.1f} ms, 95 % {ordered[int(len(ordered) * 0.95)]:.1f} ms"
-            )
+            order, at_95 = sorted(times), int(len(times) * 0.95)
+            print(f"{name:<21} median {order[len(order) // 2]:.1f} ms, 95 % {order[at_95]:.1f} ms")
 
 
 def _runs() -> Any:

@@ -1,0 +1,340 @@
+"""Why: a contradiction told in sentences that a person can check against the history.
+
+    explain(anomaly, history, model) -> Anomaly        smaller witness, a name of the field, because-sentences
+    explained(verdict, history, model) -> Verdict      every anomaly of a verdict
+
+An anomaly is renamed and retold only when its witness has been reduced (`reduction`) and the independent oracle has
+found it impossible; otherwise it is handed back as the engine gave it. The names claim no more than was seen:
+
+    dirty-read     a value was read whose only write was answered `fail`
+    garbage-read   a value was read that nobody wrote
+    future-read    a value was read before it was written
+    lost-write     an acknowledged write was overtaken by its past: several reads, or one in a later term, saw older
+    stale-read     one read saw a value after it had been replaced
+    lost-update    two compare-and-set both took a value that was written once
+    not-linearizable   none of these
+
+Operations are written `#93`: their number in the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from capsize.checker.models.model import Model, plain
+from capsize.checker.reduction import Item, observed, same_value, smallest_proof, written
+from capsize.checker.surroundings import (
+    ActiveFault,
+    at,
+    fate_of,
+    faults_between,
+    landed_faults,
+    origin_ns,
+    place_of,
+)
+from capsize.checker.trace import TraceEvent
+from capsize.history import History
+from capsize.op import Operation, Value
+from capsize.verdict import Anomaly, Verdict
+
+RENAMED = "not-linearizable"
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """`read` saw what `before` wrote (None: the initial value), though `after` had replaced it; `seen` proves that."""
+
+    read: Operation
+    before: Operation | None
+    after: Operation
+    seen: Operation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All there is to tell of: the proof, every operation on the key, its numbers, and what surrounds it."""
+
+    key: Value
+    proof: tuple[Item, ...]
+    everything: tuple[Operation, ...]
+    numbers: Mapping[tuple[int, int], int]
+    faults: tuple[ActiveFault, ...]
+    traces: Sequence[TraceEvent]
+    origin: tuple[int, int] | None
+
+    def no(self, op: Operation) -> str:
+        return f"#{self.numbers[op.process, op.call]}"
+
+    @property
+    def on_key(self) -> str:
+        return "" if self.key is None else f" key {plain(self.key)}"
+
+
+def explained(verdict: Verdict, history: History, model: Model[Any], *, traces: Sequence[TraceEvent] = ()) -> Verdict:
+    """Return `verdict` with every anomaly explained as far as that can be proven."""
+    told = tuple(explain(anomaly, history, model, traces=traces) for anomaly in verdict.anomalies)
+    return replace(verdict, anomalies=told)
+
+
+def explain(anomaly: Anomaly, history: History, model: Model[Any], *, traces: Sequence[TraceEvent] = ()) -> Anomaly:
+    """Return `anomaly` with its smallest proven witness, its name and its argument; unchanged if none is proven.
+
+    Cost: some hundred runs of the oracle on the witness; linear passes over the operations of its key.
+    """
+    if anomaly.name != RENAMED or not anomaly.operations:
+        return anomaly
+    part = history.only(anomaly.key)
+    everything = tuple(part)
+    proof = smallest_proof(anomaly.operations, everything, model)
+    if proof is None:
+        return anomaly
+    numbers = {(op.process, op.call): int(row) for op, row in zip(everything, part.columns.row, strict=True)}
+    case = Case(
+        anomaly.key, proof, everything, numbers, landed_faults(history.faults), traces,
+        origin_ns(history, traces) if traces else None,
+    )  # fmt: skip
+    name, sentences = _argue(case)
+    witness = [item.shown for item in proof]
+    if name == "dirty-read":
+        witness += [op for op in everything if op.outcome == "fail" and _writes_seen(op, witness)]
+    witness.sort(key=lambda op: op.call)
+    sentences += _weakened(case) + _faults(case, witness)
+    details = {**anomaly.details, "proven_by": "wgl", "operations_in_proof": len(proof)}
+    return replace(anomaly, name=name, because=tuple(sentences), operations=tuple(witness), details=details)
+
+
+def _argue(case: Case) -> tuple[str, list[str]]:
+    """Return the name and the sentences of the first pattern that the proof shows."""
+    nowhere = _from_nowhere(case)
+    if nowhere is not None:
+        return nowhere
+    overtaken = _overtaken(case)
+    if overtaken is not None:
+        return _tell_overtaken(case, overtaken)
+    twice = _taken_twice(case)
+    if twice is not None:
+        return twice
+    return RENAMED, _tell_plainly(case)
+
+
+# --- the patterns ---
+
+
+def _from_nowhere(case: Case) -> tuple[str, list[str]] | None:
+    for item in case.proof:
+        op = item.judged
+        for value in observed(op):
+            writers = [other for other in case.everything if _has(written(other), value)]
+            if value is None or op.outcome != "ok":
+                continue
+            if not writers:
+                refused = [other for other in case.everything if other.outcome == "fail" and _asked(other, value)]
+                read = f"{_told(case, op)}."
+                if refused:
+                    other = refused[0]
+                    why = f" ({other.error})" if other.error else ""
+                    return "dirty-read", [
+                        read,
+                        f"{plain(value)} was asked for only by {_who(other)} ({case.no(other)}, called at "
+                        f"{at(other.call_ns)}), and that was answered fail{why}: it must never have any effect.",
+                    ]
+                return "garbage-read", [
+                    read,
+                    f"No operation of the history ever wrote {plain(value)} to{case.on_key or ' it'}.",
+                ]
+            if op.ret is not None and all(other.call > op.ret for other in writers):
+                first = min(writers, key=lambda other: other.call)
+                return "future-read", [
+                    f"{_told(case, op)}.",
+                    f"{plain(value)} was first asked to be written at {at(first.call_ns)} ({case.no(first)}), "
+                    "after that answer.",
+                ]
+    return None
+
+
+def _overtaken(case: Case) -> Overtaken | None:
+    """Return a read of a value that had been replaced before the read was called, as the proof's operations show."""
+    ops = [item.judged for item in case.proof]
+    readers = [op for op in ops if op.outcome == "ok" and observed(op)]
+    for read in sorted(readers, key=lambda op: op.call):
+        value = observed(read)[0]
+        writers = [op for op in ops if _has(written(op), value) and op is not read]
+        if len(writers) > 1 or (not writers and value is not None):
+            continue
+        before = writers[0] if writers else None
+        for after in ops:
+            new = written(after)
+            if not new or after is before or after is read or _has(new, value) or _writers(case, new[0]) != 1:
+                continue
+            begun = before is None or (before.ret is not None and before.ret < after.call)
+            if begun and after.ret is not None and after.ret < read.call:
+                return Overtaken(read, before, after)
+            for seen in readers:
+                if (
+                    seen in (read, after)
+                    or not _has(observed(seen), new[0])
+                    or seen.ret is None
+                    or seen.ret >= read.call
+                ):
+                    continue
+                known = before is None or (before.ret is not None and before.ret < seen.call)
+                known = known or any(
+                    _has(observed(op), value) and op.ret is not None and op.ret < seen.call for op in readers
+                )
+                if known:
+                    return Overtaken(read, before, after, seen)
+    return None
+
+
+def _taken_twice(case: Case) -> tuple[str, list[str]] | None:
+    swaps = [item.judged for item in case.proof if item.judged.f == "cas" and item.judged.outcome == "ok"]
+    for number, one in enumerate(swaps):
+        for other in swaps[number + 1 :]:
+            if same_value(observed(one)[0], observed(other)[0]) and _writers(case, observed(one)[0]) <= 1:
+                old = plain(observed(one)[0])
+                return "lost-update", [
+                    f"{_told(case, one)}.",
+                    f"{_told(case, other)}.",
+                    f"Both found {old}, which was there only once: after the first of them it was gone.",
+                ]
+    return None
+
+
+# --- the sentences ---
+
+
+def _tell_overtaken(case: Case, found: Overtaken) -> tuple[str, list[str]]:
+    read, after = found.read, found.after
+    old, new = observed(read)[0], written(after)[0]
+    since = after.ret if found.seen is None else found.seen.ret
+    assert since is not None
+    later = [op for op in case.everything if op.outcome == "ok" and op.call > since and observed(op)]
+    saw_new = [op for op in case.everything if op.outcome == "ok" and _has(observed(op), new)]
+    saw_new_later = [op for op in later if _has(observed(op), new)]
+    saw_old = [op for op in later if _has(observed(op), old)]
+    acknowledged = after.outcome == "ok"
+    term, told_term = read.meta.get("term"), after.meta.get("term")
+    newer_term = isinstance(term, int) and isinstance(told_term, int) and term > told_term
+    told_old = {op.node or f"p{op.process}" for op in saw_old}
+    gone = acknowledged and not saw_new_later and (newer_term or len(told_old) > 1)
+    sentences = [f"{_told(case, after)}."]
+    if found.seen is not None:
+        sentences.append(f"{_told(case, found.seen)}: {plain(new)} had taken effect.")
+    origin = "the initial value" if found.before is None else f"from {case.no(found.before)}"
+    sentences.append(f"After that, {_told(case, read)}: {plain(old)} is {origin}, and {plain(new)} had replaced it.")
+    if found.before is not None and found.before.return_ns is not None and found.seen is None:
+        sentences.append(
+            f"{case.no(found.before)} was answered at {at(found.before.return_ns)}, before {case.no(after)} was "
+            f"called at {at(after.call_ns)}."
+        )
+    if not saw_new:
+        sentences.append(f"Nobody ever saw {plain(new)}: {_count(len(later), 'later answer')} showed something else.")
+    elif gone:
+        sentences.append(f"After {at(read.call_ns)} nobody saw {plain(new)} again.")
+    else:
+        others = sorted({op.node or "?" for op in saw_new})
+        sentences.append(f"Others did see {plain(new)}, on {', '.join(others)}.")
+    sentences += _terms(case, read, after)
+    place = place_of(after)
+    if place is not None and case.origin is not None and after.return_ns is not None:
+        sentences += fate_of(place, after.return_ns, case.traces, case.origin)
+    return ("lost-write" if gone else "stale-read"), sentences
+
+
+def _terms(case: Case, read: Operation, after: Operation) -> list[str]:
+    term, told_term = read.meta.get("term"), after.meta.get("term")
+    one, other = read.meta.get("served_by"), after.meta.get("served_by")
+    if not isinstance(term, int) or not isinstance(told_term, int) or term == told_term or not one or not other:
+        return []
+    if term < told_term:
+        return [
+            f"{one} still answered in term {term}, after {other} had answered in term {told_term}: its time was over."
+        ]
+    return [
+        f"The write was acknowledged by {other} in term {told_term}; the later answer came from {one} in term {term}."
+    ]
+
+
+def _tell_plainly(case: Case) -> list[str]:
+    ops = sorted((item.judged for item in case.proof), key=lambda op: op.call)
+    sentences = [f"{_told(case, op)}." for op in ops]
+    for one in ops:
+        after = [op for op in ops if one.ret is not None and op.call > one.ret]
+        next_end = min((op.ret for op in after if op.ret is not None), default=None)
+        nearest = [op for op in after if next_end is None or op.call <= next_end]
+        if nearest and one.return_ns is not None:
+            names = ", ".join(case.no(op) for op in nearest[:4])
+            were = "was" if len(nearest) == 1 else "were"
+            sentences.append(f"{case.no(one)} was answered at {at(one.return_ns)}, before {names} {were} called.")
+    sentences.append(f"No order of these {len(ops)} operations explains all of these answers.")
+    return sentences
+
+
+def _weakened(case: Case) -> list[str]:
+    names = [case.no(item.shown) for item in case.proof if item.weakened]
+    if not names:
+        return []
+    return [f"Of {' and '.join(names)} only the write counts here: the proof holds whatever was compared."]
+
+
+def _faults(case: Case, witness: Sequence[Operation]) -> list[str]:
+    start = min(op.call_ns for op in witness)
+    end = max(op.return_ns if op.return_ns is not None else op.call_ns for op in witness)
+    active = faults_between(case.faults, start, end)
+    if not active:
+        return ["No fault was active between the first and the last of these operations."] if case.faults else []
+    return [f"Active meanwhile: {'; '.join(str(fault) for fault in active[:4])}."]
+
+
+def _told(case: Case, op: Operation) -> str:
+    """Return what a client was told, by whom, when."""
+    about = f"{case.no(op)}{_evidence(op)}"
+    who = f"{_who(op)}{f' on {op.node}' if op.node else ''}"
+    when = f" at {at(op.return_ns)}" if op.return_ns is not None else ""
+    to = f" to{case.on_key}" if case.key is not None else ""
+    if op.f in ("read", "get"):
+        of = f" of{case.on_key}" if case.key is not None else ""
+        return f"{who} read {plain(op.result)}{of} ({about}; called at {at(op.call_ns)}, answered{when})"
+    value = written(op)
+    done = {"cas": "was set by compare-and-set", "delete": "was deleted"}.get(op.f, "was written")
+    what = "the key" if op.f == "delete" else plain(value[0] if value else op.value)
+    if op.outcome == "info":
+        return f"{who} asked for {what}{to} at {at(op.call_ns)} and never learnt the outcome ({about})"
+    if op.f == "cas" and observed(op):
+        done += f" where {plain(observed(op)[0])} was"
+    return f"{who} was told{when} that {what} {done}{to} ({about})"
+
+
+def _evidence(op: Operation) -> str:
+    words = [f"served by {op.meta['served_by']}"] if op.meta.get("served_by") else []
+    words += [f"in term {op.meta['term']}"] if isinstance(op.meta.get("term"), int) else []
+    words += [f"at log index {op.meta['log_index']}"] if isinstance(op.meta.get("log_index"), int) else []
+    return f", {' '.join(words)}" if words else ""
+
+
+def _who(op: Operation) -> str:
+    return f"p{op.process}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _has(values: tuple[Value, ...], value: Value) -> bool:
+    return any(same_value(item, value) for item in values)
+
+
+def _asked(op: Operation, value: Value) -> bool:
+    """Return whether `op`, which failed, asked for `value` to be written."""
+    asked = op.value[1] if op.f == "cas" and isinstance(op.value, tuple) and len(op.value) == 2 else op.value
+    return op.f not in ("read", "get") and same_value(asked, value)
+
+
+def _writes_seen(op: Operation, witness: Sequence[Operation]) -> bool:
+    return any(_asked(op, value) for other in witness for value in observed(other))
+
+
+def _writers(case: Case, value: Value) -> int:
+    return sum(1 for op in case.everything if _has(written(op), value))

@@ -1,0 +1,158 @@
+"""What else is known about a moment of a run: the faults that were active, and what the nodes say of a log entry.
+
+Sentences only state what a recording says. A node's clock is placed on the run's by the answers: an operation that
+was answered with a term and a log index was first applied, by some node, between its call and its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from capsize.checker.trace import TraceEvent
+from capsize.history import History
+from capsize.op import Operation
+
+MOST_PLACED = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFault:
+    """One fault that landed; `end_ns` is None when no heal was recorded."""
+
+    name: str
+    targets: tuple[str, ...]
+    start_ns: int
+    end_ns: int | None
+
+    def __str__(self) -> str:
+        until = f"until {at(self.end_ns)}" if self.end_ns is not None else "to the end"
+        return f"{self.name} of {', '.join(self.targets) or 'the cluster'} (from {at(self.start_ns)} {until})"
+
+
+def at(time_ns: int) -> str:
+    """Return a moment of the run.
+
+    >>> at(12_377_000_000)
+    '12.377 s'
+    """
+    return f"{time_ns / 1e9:.3f} s"
+
+
+def landed_faults(lines: Iterable[Mapping[str, Any]]) -> tuple[ActiveFault, ...]:
+    """Return the faults that the nemesis' lines prove to have landed, by their start."""
+    seen: dict[Any, dict[str, Any]] = {}
+    for line in lines:
+        told = line.get("value")
+        if not isinstance(told, Mapping) or "id" not in told or not isinstance(line.get("time_ns"), int):
+            continue
+        fault = seen.setdefault(told["id"], {"name": str(line.get("f")), "targets": (), "landed": False})
+        if isinstance(told.get("targets"), list | tuple):
+            fault["targets"] = tuple(str(name) for name in told["targets"])
+        phase = told.get("phase")
+        if phase in ("inject", "heal"):
+            fault.setdefault(phase, int(line["time_ns"]))
+        if phase in ("inject", "probe") and told.get("landed") is True:
+            fault["landed"] = True
+            fault.setdefault("inject", int(line["time_ns"]))
+    found = [
+        ActiveFault(fault["name"], fault["targets"], fault["inject"], fault.get("heal"))
+        for fault in seen.values()
+        if fault["landed"]
+    ]
+    return tuple(sorted(found, key=lambda fault: fault.start_ns))
+
+
+def faults_between(faults: Iterable[ActiveFault], start_ns: int, end_ns: int) -> list[ActiveFault]:
+    """Return the faults active at some time of the closed interval."""
+    return [
+        fault for fault in faults if fault.start_ns <= end_ns and (fault.end_ns is None or fault.end_ns >= start_ns)
+    ]
+
+
+def place_of(op: Operation) -> tuple[int, int] | None:
+    """Return (index, term) of the log entry an answer names."""
+    index, term = op.meta.get("log_index"), op.meta.get("term")
+    if isinstance(index, int) and isinstance(term, int) and index > 0 and op.outcome == "ok":
+        return index, term
+    return None
+
+
+def origin_ns(history: History, traces: Sequence[TraceEvent]) -> tuple[int, int] | None:
+    """Return where the run began on the traces' monotonic clock, and how far off that may be.
+
+    None when no answer tells it.
+    """
+    applied: dict[tuple[int, int], int] = {}
+    for event in traces:
+        if event.ev == "apply" and event.mono:
+            for entry in event.entries():
+                place = (entry.index, entry.term)
+                applied[place] = min(event.mono, applied.get(place, event.mono))
+    bounds: list[tuple[int, int]] = []
+    for op in history:
+        named = place_of(op)
+        if named in applied and op.return_ns is not None and op.value is not None:
+            bounds.append((applied[named] - op.return_ns, applied[named] - op.call_ns))
+            if len(bounds) >= MOST_PLACED:
+                break
+    if not bounds:
+        return None
+    low, high = max(low for low, _ in bounds), min(high for _, high in bounds)
+    if low <= high:
+        return (low + high) // 2, (high - low) // 2 + 1_000_000
+    return int(median((low + high) / 2 for low, high in bounds)), low - high
+
+
+def fate_of(place: tuple[int, int], told_ns: int, traces: Sequence[TraceEvent], placed: tuple[int, int]) -> list[str]:
+    """Return what the nodes' own events say about the entry at `place`, acknowledged at `told_ns`.
+
+    At most four sentences. `placed` is what `origin_ns` returned.
+    """
+    index, term = place
+    origin, slack = placed
+    had: dict[str, int] = {}
+    lost: list[str] = []
+    led: list[str] = []
+    other: list[str] = []
+    for event in sorted(traces, key=lambda event: event.mono):
+        when = event.mono - origin
+        name = f"{event.node} at {at(when)}"
+        if event.ev == "append" and any((entry.index, entry.term) == place for entry in event.entries()):
+            had.setdefault(event.node, when)
+        elif event.ev == "truncate" and event.node in had and _lower(event.x.get("to"), index):
+            lost.append(f"{name} cut its log back to index {event.x['to']}")
+        elif event.ev == "become_leader" and event.state.term > term and event.state.last is not None and not led:
+            last = event.state.last
+            led.append(
+                f"{event.node} became leader of term {event.state.term} at {at(when)}, "
+                f"its last entry {last[0]} of term {last[1]}"
+            )
+        elif event.ev == "apply" and not other:
+            for entry in event.entries():
+                if entry.index == index and entry.term != term:
+                    other.append(f"{name} applied another entry {index}, of term {entry.term}")
+    sentences: list[str] = []
+    if had:
+        early = [node for node, when in had.items() if when <= told_ns + slack]
+        where = _names(early) or "no node"
+        sentences.append(
+            f"By the nodes' own account, entry {index} of term {term} was on {where} when it was acknowledged."
+        )
+    if led:
+        sentences.append(led[0] + ".")
+    if lost:
+        sentences.append("; ".join(lost[:2]) + f": entry {index} was gone there.")
+    if other:
+        sentences.append(other[0] + ".")
+    return sentences
+
+
+def _lower(value: Any, index: int) -> bool:
+    return isinstance(value, int) and value < index
+
+
+def _names(nodes: Sequence[str]) -> str:
+    return nodes[0] if len(nodes) == 1 else ", ".join(nodes[:-1]) + " and " + nodes[-1] if nodes else ""

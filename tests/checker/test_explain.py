@@ -1,0 +1,220 @@
+"""The explainer: the smallest proof, a name that claims no more than was seen, and sentences that hold."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from capsize.checker.budget import Budget
+from capsize.checker.explain import explain
+from capsize.checker.linearizability import check_linearizable
+from capsize.checker.models import MODELS
+from capsize.checker.outcome import Illegal
+from capsize.checker.reduction import Item, closed, impossible, smallest_proof
+from capsize.checker.surroundings import landed_faults, origin_ns
+from capsize.checker.trace import NodeState, TraceEvent
+from capsize.checker.wgl import decide_wgl
+from capsize.history import History
+from capsize.op import Operation, Value
+from capsize.verdict import Anomaly
+
+CAS = MODELS["cas-register"]()
+MS = 1_000_000
+
+
+def op(
+    process: int, f: str, value: Value, call: int, ret: int, result: Value = None, outcome: str = "ok", **more: Any
+) -> Operation:
+    """One operation on key 3; times in milliseconds."""
+    told: Any = outcome
+    back = None if outcome == "info" else ret * MS
+    return Operation(process, f, 3, value, call * MS, back, told, result, node=f"n{process}", **more)
+
+
+def retold(*operations: Operation) -> Anomaly:
+    """Judge, take the first anomaly, explain it."""
+    history = History.of(operations)
+    found = Anomaly("not-linearizable", ("engine",), tuple(history), key=3)
+    return explain(found, history, CAS)
+
+
+NOISE = [op(20 + k, "write", 100 + k, 1 + k, 3 + k) for k in range(3)] + [op(30, "read", None, 8, 9, 102)]
+
+
+def test_a_write_nobody_saw_and_two_nodes_deny_is_lost() -> None:
+    told = retold(
+        *NOISE,
+        op(1, "write", 17, 10, 12),
+        op(2, "write", 18, 20, 22, meta={"term": 4, "log_index": 93, "served_by": "n2"}),
+        op(3, "read", None, 30, 31, 17, meta={"term": 5, "served_by": "n3"}),
+        op(4, "read", None, 40, 41, 17),
+    )
+    assert told.name == "lost-write"
+    assert [item.value for item in told.operations] == [17, 18, None]
+    text = " ".join(told.because)
+    assert (
+        "p2 on n2 was told at 0.022 s that 18 was written to key 3 (#5, served by n2 in term 4 at log index 93)."
+        in text
+    )
+    assert "Nobody ever saw 18: 2 later answers showed something else." in text
+    assert "acknowledged by n2 in term 4; the later answer came from n3 in term 5" in text
+
+
+def test_one_old_answer_is_a_stale_read_while_others_see_the_new_value() -> None:
+    told = retold(
+        op(1, "write", 17, 10, 12),
+        op(2, "write", 18, 20, 22, meta={"term": 5, "served_by": "n2"}),
+        op(3, "read", None, 30, 31, 17, meta={"term": 4, "served_by": "n3"}),
+        op(4, "read", None, 40, 41, 18),
+    )
+    assert told.name == "stale-read"
+    assert "Others did see 18, on n4." in told.because
+    assert "n3 still answered in term 4, after n2 had answered in term 5: its time was over." in told.because
+
+
+def test_a_value_that_comes_back_is_told_by_who_had_seen_it_go() -> None:
+    told = retold(
+        op(1, "write", 17, 10, 30),
+        op(2, "write", 18, 11, 0, outcome="info"),
+        op(3, "read", None, 15, 16, 17),
+        op(4, "read", None, 20, 21, 18),
+        op(5, "read", None, 40, 41, 17),
+    )
+    assert told.name == "stale-read"
+    assert any("18 had taken effect" in line for line in told.because)
+    assert len(told.operations) == 5
+
+
+def test_a_value_of_a_refused_write_is_a_dirty_read() -> None:
+    told = retold(op(1, "write", 17, 1, 2, outcome="fail", error="not the leader"), op(2, "read", None, 5, 6, 17))
+    assert told.name == "dirty-read"
+    assert len(told.operations) == 2
+    assert "answered fail (not the leader)" in told.because[1]
+
+
+def test_a_value_nobody_wrote_is_garbage_and_one_from_the_future_is_early() -> None:
+    assert retold(op(1, "write", 17, 1, 2), op(2, "read", None, 5, 6, 99)).name == "garbage-read"
+    assert retold(op(1, "write", 17, 8, 9), op(2, "read", None, 5, 6, 17)).name == "future-read"
+
+
+def test_two_compare_and_set_of_one_value_are_a_lost_update() -> None:
+    told = retold(op(1, "write", 17, 1, 2), op(2, "cas", (17, 18), 5, 6, True), op(3, "cas", (17, 19), 5, 7, True))
+    assert told.name == "lost-update"
+    assert len(told.operations) == 3
+
+
+def test_a_possible_history_is_never_explained() -> None:
+    near_miss = [op(1, "write", 17, 10, 12), op(2, "write", 18, 20, 32), op(3, "read", None, 30, 31, 17)]
+    told = retold(*near_miss)
+    assert told.because == ("engine",)
+    assert smallest_proof(near_miss, near_miss, CAS) is None
+
+
+def test_the_proof_may_not_leave_out_a_writer_of_what_it_reads() -> None:
+    everything = list(
+        History.of(
+            [
+                op(1, "write", 17, 1, 2),
+                op(2, "write", 18, 3, 4),
+                op(4, "write", 17, 5, 6),
+                op(3, "read", None, 7, 8, 17),
+            ]
+        )
+    )
+    some = [Item(item, item) for item in everything if item.process != 4]
+    assert impossible([item.shown for item in some], CAS)
+    assert not closed(some, everything)
+    assert smallest_proof([item.shown for item in some], everything, CAS) is None
+
+
+def test_faults_that_landed_are_named_and_others_are_not() -> None:
+    operations = [op(1, "write", 17, 10, 12), op(2, "write", 18, 20, 22), op(3, "read", None, 30, 31, 17)]
+    events: list[dict[str, Any]] = []
+    for item in operations:
+        about = {"process": item.process, "f": item.f, "key": 3, "value": item.value, "node": item.node}
+        events.append({**about, "type": "invoke", "time_ns": item.call_ns})
+        events.append({**about, "type": "ok", "time_ns": item.return_ns, "result": item.result})
+    for number, landed in ((1, True), (2, False)):
+        about = {"process": "nemesis", "type": "info", "f": f"partition-{number}"}
+        for phase, when in (("inject", 15), ("probe", 16), ("heal", 60)):
+            value: dict[str, Any] = {"id": number, "phase": phase, "targets": ["n2"]}
+            events.append(
+                {**about, "time_ns": when * MS, "value": value | ({"landed": landed} if phase == "probe" else {})}
+            )
+    history = History.from_events(sorted(events, key=lambda event: event["time_ns"]))
+    assert [fault.name for fault in landed_faults(history.faults)] == ["partition-1"]
+    told = explain(Anomaly("not-linearizable", (), tuple(history), key=3), history, CAS)
+    assert told.because[-1] == "Active meanwhile: partition-1 of n2 (from 0.015 s until 0.060 s)."
+
+
+def test_the_nodes_own_events_say_where_the_entry_was_and_how_it_went() -> None:
+    base = 10**12
+
+    def event(node: str, ev: str, ms: int, entry: tuple[int, int] | None = None, term: int = 4, **x: Any) -> TraceEvent:
+        e = [{"i": entry[0], "t": entry[1], "k": "cmd"}] if entry else []
+        return TraceEvent(node, 1, ms, ev, NodeState(term=term, last=(92, 4)), {}, e, None, x, base + ms * MS, 0)
+
+    traces = [
+        event("n2", "append", 20, (93, 4)), event("n2", "apply", 21, (93, 4)), event("n1", "apply", 11, (92, 4)),
+        event("n3", "become_leader", 25, term=5), event("n2", "truncate", 50, to=92), event("n3", "apply", 28, (93, 5)),
+    ]  # fmt: skip
+    history = History.of(
+        [
+            op(1, "write", 17, 10, 12, meta={"term": 4, "log_index": 92, "served_by": "n2"}),
+            op(2, "write", 18, 20, 22, meta={"term": 4, "log_index": 93, "served_by": "n2"}),
+            op(3, "read", None, 30, 31, 17, meta={"term": 5, "served_by": "n3"}),
+        ]
+    )
+    placed = origin_ns(history, traces)
+    assert placed is not None
+    assert abs(placed[0] - base) <= placed[1] + MS
+    told = explain(Anomaly("not-linearizable", (), tuple(history), key=3), history, CAS, traces=traces)
+    text = " ".join(told.because)
+    assert told.name == "lost-write"
+    assert "entry 93 of term 4 was on n2 when it was acknowledged" in text
+    assert "n3 became leader of term 5 at" in text
+    assert "its last entry 92 of term 4" in text
+    assert "cut its log back to index 92" in text
+    assert "applied another entry 93, of term 5" in text
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_explained_is_impossible_and_so_is_the_history(seed: int) -> None:
+    dice = random.Random(seed)
+    operations: list[Operation] = []
+    free = dict.fromkeys(range(4), 0)
+    for number in range(dice.randrange(4, 11)):
+        process = dice.randrange(4)
+        call = free[process] + dice.randrange(1, 4)
+        ret = call + dice.randrange(1, 9)
+        free[process] = ret
+        f = dice.choice(["read", "read", "write", "cas"])
+        seen: Value = dice.choice([None, 0, 1, 2, 3])
+        value: Value = (
+            None if f == "read" else dice.randrange(4) if f == "write" else (dice.choice([None, 0, 1, 2]), number)
+        )
+        result: Value = seen if f == "read" else dice.random() < 0.5 if f == "cas" else None
+        outcome = dice.choice(["ok", "ok", "ok", "fail", "info"])
+        operations.append(op(process if outcome != "info" else 50 + number, f, value, call, ret, result, outcome))
+    history = History.of(operations)
+    truly = decide_wgl(history, CAS, Budget())
+    proof = smallest_proof(list(history), list(history), CAS)
+    if proof is None:
+        return
+    assert isinstance(truly, Illegal)
+    assert isinstance(decide_wgl(History.of([item.judged for item in proof]), CAS, Budget()), Illegal)
+    told = explain(Anomaly("not-linearizable", (), tuple(history), key=3), history, CAS)
+    assert told.because
+    assert len(told.operations) <= 12
+
+
+def test_the_engines_own_witness_is_enough_to_start_from() -> None:
+    history = History.of([
+        *NOISE, op(1, "write", 17, 10, 12), op(2, "cas", (17, 18), 20, 22, True), op(3, "read", None, 30, 31, 17),
+    ])  # fmt: skip
+    verdict = check_linearizable(history, CAS)
+    told = explain(verdict.anomalies[0], history, CAS)
+    assert told.name == "stale-read"
+    assert len(told.operations) == 3
