@@ -54,47 +54,83 @@ class Side(asyncio.Protocol):
         self.flow = flow
         self.other: Side | None = None
         self.transport: asyncio.Transport | None = None
+        self.held = bytearray()
+        self.end: Callable[[Side], None] | None = None
+        """How this end has ended, to be told to the other once the flow lets it through."""
         self.full = False
         self.reading = True
+        self.read_all = False
+        self.written_all = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=HELD_BYTES_MAX)
         self.flow.sides.add(self)
-        self.adjust()
+        # Later: before Python 3.11.3 a transport that is paused right here is read from nevertheless.
+        asyncio.get_running_loop().call_soon(self.adjust)
 
     def adjust(self) -> None:
-        """Read on, or stop reading, as the flow, the other end and its buffer say."""
+        """Pass on or hold, read on or stop, as the flow, the other end and its buffer say."""
+        passes = not self.flow.cut and self.other is not None
+        if passes:
+            self.pass_on()
         if self.transport is None or self.transport.is_closing():
             return
-        wanted = not self.flow.cut and self.other is not None and not self.other.full
+        wanted = passes and self.other is not None and not self.other.full
         if wanted and not self.reading:
             self.transport.resume_reading()
         elif not wanted and self.reading:
             self.transport.pause_reading()
         self.reading = wanted
 
-    def data_received(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.flow.passed_bytes += len(data)
-            self.other.transport.write(data)
-
-    def eof_received(self) -> bool:
-        if self.other is not None and self.other.transport is not None and self.other.transport.can_write_eof():
-            self.other.transport.write_eof()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the other end, but only once the flow lets it through."""
-        self.flow.sides.discard(self)
+    def pass_on(self) -> None:
+        """Hand what is held to the other end, and then the end, if there is one."""
         other = self.other
         if other is None or other.transport is None:
             return
-        end = other.transport.abort if exc else other.transport.close
-        if self.flow.cut:
-            self.flow.waiting.append(end)
-        else:
-            end()
+        if self.held:
+            self.flow.passed_bytes += len(self.held)
+            other.transport.write(bytes(self.held))
+            self.held.clear()
+        if self.end is not None:
+            end, self.end = self.end, None
+            end(other)
+            if end is not Side.half_close:
+                self.flow.sides.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.held += data
+        if not self.flow.cut:
+            self.pass_on()
+
+    def eof_received(self) -> bool:
+        self.read_all = True
+        self.ended(Side.half_close)
+        return not self.written_all
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended(Side.abort if exc else Side.close)
+
+    def ended(self, end: Callable[[Side], None]) -> None:
+        self.end = end
+        if not self.flow.cut:
+            self.pass_on()
+
+    def half_close(self) -> None:
+        """Say that no more will come; when both directions are through, the connection is over."""
+        self.written_all = True
+        if self.read_all:
+            self.close()
+        elif self.transport is not None and not self.transport.is_closing() and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         self.full = True
@@ -140,14 +176,9 @@ class Link:
         try:
             await loop.create_connection(lambda: far, *self.target)
         except OSError:
-            if near.transport is not None:
-                near.transport.abort()
+            near.abort()
             return
         near.other = far
-        if near.transport is None or near.transport.is_closing():
-            assert far.transport is not None
-            far.transport.abort()
-            return
         near.adjust()
         far.adjust()
 
@@ -209,7 +240,11 @@ class Relay:
             flow.set(False)
 
     async def do_ping(self) -> dict[str, Any]:
-        return {"passed_bytes": {f"{flow.frm}-{flow.to}": flow.passed_bytes for flow in self.flows.values()}}
+        flows = self.flows.values()
+        return {
+            "passed_bytes": {f"{flow.frm}-{flow.to}": flow.passed_bytes for flow in flows},
+            "ends_open": sum(len(flow.sides) for flow in flows),
+        }
 
     async def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
         number, do = order.pop("id"), order.pop("do")

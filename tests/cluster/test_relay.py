@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,23 @@ def test_bytes_pass_both_ways_and_the_end_is_passed_on(relay: Agent, server: soc
     assert caller.recv(100) == b"answer"
     caller.close()
     assert callee.recv(100) == b""
+
+
+def test_connections_that_ended_leave_nothing_in_the_relay(relay: Agent, server: socket.socket) -> None:
+    for first_to_go in (0, 1):
+        for cut in (False, True):
+            ends = connected(relay, server)
+            ends[0].sendall(b"x")
+            assert ends[1].recv(100) == b"x"
+            if cut:
+                relay.order("cut", to="n2", frm=["n1"])
+            ends[first_to_go].close()
+            ends[1 - first_to_go].close()
+            relay.order("heal")
+    deadline = time.monotonic() + 5.0
+    while relay.order("ping")["ends_open"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert relay.order("ping")["ends_open"] == 0
 
 
 def test_a_link_is_made_once(relay: Agent, server: socket.socket) -> None:
