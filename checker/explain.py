@@ -189,7 +189,11 @@ def _overtaken(case: Case) -> Overtaken | None:
 
 
 def _taken_twice(case: Case) -> tuple[str, list[str]] | None:
-    swaps = [item.judged for item in case.proof if item.judged.f == "cas" and item.judged.outcome == "ok"]
+    swaps = [
+        item.judged
+        for item in case.proof
+        if item.judged.f == "cas" and item.judged.outcome == "ok" and observed(item.judged)
+    ]
     for number, one in enumerate(swaps):
         for other in swaps[number + 1 :]:
             if same_value(observed(one)[0], observed(other)[0]) and _writers(case, observed(one)[0]) <= 1:
