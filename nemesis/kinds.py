@@ -85,6 +85,8 @@ def choose(words: Iterable[str], *, flag: str = "--faults") -> tuple[Kind, ...]:
         return ()
     if "none" in names:
         raise UsageError(f"{flag}: 'none' stands alone; got {','.join(names)}")
+    if not names:
+        raise UsageError(f"{flag}: no fault is named; expected words of capsize list faults, or none")
     for name in names:
         if name not in KINDS:
             raise no_such("fault", name, KINDS, flag=flag, listing="faults")

@@ -52,7 +52,7 @@ class RunConfig:
             value = getattr(self, name)
             if not least <= value <= most:
                 flag = "--" + name.removesuffix("_s").replace("_", "-")
-                raise UsageError(f"{flag}: {value:g} is out of range; expected {least:g} to {most:g}")
+                raise UsageError(f"{flag}: {value:.15g} is out of range; expected {least} to {most}")
         if self.backend not in BACKENDS:
             raise UsageError(f"--backend: no place is called {self.backend!r}; expected one of {', '.join(BACKENDS)}")
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):

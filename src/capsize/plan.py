@@ -51,7 +51,7 @@ def plan(config: RunConfig) -> Plan:
             schedule = parse(path.read_text(encoding="utf-8"), where=str(path), nodes=names)
         kinds: tuple[Kind, ...] = ()
     else:
-        kinds = choose(config.faults)
+        kinds = choose(config.faults or ("none",))
         schedule = draw(config.seed, kinds, config.time_limit_s)
     if "status" not in system.capabilities():
         for kind in kinds:

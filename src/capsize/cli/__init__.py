@@ -20,7 +20,7 @@ COULD_NOT_RUN = 255
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Carry out one command line and leave with its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
         code = invoke(words)
     except BrokenPipeError:  # who read our output has seen enough
