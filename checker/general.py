@@ -66,7 +66,7 @@ class _Frontier:
         self.example: dict[int, int] = {}  # pending class -> an operation of it
         self.class_of: dict[Hashable, int] = {}
         self.slot_of: dict[int, int] = {}
-        self.memory: dict[tuple[Any, Hashable], Any] = {}
+        self.memory: dict[tuple[Any, Hashable], tuple[Any] | None] = {}
         self.memory_bytes = 0
         self.largest = 0  # bytes of the largest state since things were last quiet
         self.steps = 0

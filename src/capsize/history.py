@@ -12,9 +12,9 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from capsize.errors import HistoryError
+from capsize.extras import Extras
 from capsize.interning import ValueTable
 from capsize.op import NEMESIS, Operation, Value, freeze
 from capsize.pairing import FAIL, INFO, OK, OUTCOME_CODES, OUTCOME_NAMES, Columns, Paired, Pairing, closed_positions
@@ -96,7 +96,7 @@ class History(Sequence[Operation]):
         columns, table = self.columns, self.table
         row = int(columns.row[index])
         returned = int(columns.ret[index])
-        extra: dict[str, Any] = orjson.loads(self._extras[row]) if row in self._extras else {}
+        extra = self._extras.get(row)
         node = int(columns.node[index])
         return Operation(
             process=int(columns.process[index]),
@@ -228,7 +228,7 @@ def _pair_operations(operations: list[Operation]) -> Paired:
 
 def _columns_of(operations: list[Operation], position: npt.NDArray[np.int64]) -> Paired:
     table, words, nodes = ValueTable(), dict[str, int](), dict[str, int]()
-    extras: dict[int, bytes] = {}
+    extras = Extras()
     count = len(operations)
     call, ret = position[:count], np.full(count, -1, dtype=np.int64)
     ret[[number for number, op in enumerate(operations) if op.return_ns is not None]] = position[count:]
@@ -242,7 +242,7 @@ def _columns_of(operations: list[Operation], position: npt.NDArray[np.int64]) ->
             )
         extra = {name: value for name, value in (("error", op.error), ("meta", dict(op.meta))) if value}
         if extra:
-            extras[row] = orjson.dumps(extra)
+            extras.set(row, extra)
     ordered = [operations[number] for number in by_call]
     columns = Columns(
         row=np.arange(count, dtype=np.int64),

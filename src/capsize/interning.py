@@ -49,6 +49,15 @@ class ValueTable:
             return code if code is not None else self._add(value, value)
         return self._compound(value)
 
+    def codes(self, values: Iterable[object]) -> list[int]:
+        """Return the codes of many values, new ones added."""
+        get, code = self._codes.get, self.code
+        found: list[int] = []
+        for value in values:
+            known = get(value) if value.__class__ is int or value.__class__ is str or value is None else None
+            found.append(code(value) if known is None else known)
+        return found
+
     def find(self, value: object) -> int | None:
         """Return the code of `value`, or None if it is not in the table."""
         return self._codes.get(_identity(value, self._find_item))

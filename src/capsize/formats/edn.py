@@ -8,45 +8,71 @@ same maps with a `:key`; there an absent key reads as "".
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from capsize.errors import HistoryError
 from capsize.formats.blocks import blocks_of_lines
+from capsize.formats.edn_lines import maps_by_line
 from capsize.formats.edn_text import EdnError, EdnReader
 from capsize.history import History
 from capsize.op import NEMESIS
-from capsize.pairing import FAIL, INFO, OK, Pairing
+from capsize.pairing import FAIL, INFO, OK, Doubt, Pairing
 
 _OUTCOMES = {"ok": OK, "fail": FAIL, "info": INFO}
 _SAYS_NOTHING = frozenset({"write", "put", "append", "enqueue", "delete", "remove", "release"})
+_ASKS_NOTHING = frozenset({"read", "get", "dequeue"})
 _LOOK_AHEAD = 400
 
 Event = Mapping[Any, Any]
+Located = tuple[int, Event]
+"""A map and the line it began on."""
 
 
 def read_edn(path: Path) -> History:
     """Return the history in `path`."""
-    events = _events(path)
-    head = list(islice(events, _LOOK_AHEAD))
+    try:
+        return _read(path, bulk=True)
+    except Doubt:
+        return _read(path, bulk=False)
+
+
+def _read(path: Path, *, bulk: bool) -> History:
+    batches = _batches(path)
+    head: list[Located] = []
+    for batch in batches:
+        head += batch
+        if len(head) >= _LOOK_AHEAD:
+            break
     if not head:
         raise HistoryError("no operation; expected maps with :process, :type, :f and :value", where=f"{path}:1")
-    timed = all(isinstance(event.get("time"), int) for _, event in head)
-    reader = _Reader(Pairing(str(path), timed=timed), independent=_independent([event for _, event in head]))
-    for line, event in chain(head, events):
-        reader.feed(line, event)
+    sample = [event for _, event in head[:_LOOK_AHEAD]]
+    timed = all(isinstance(event.get("time"), int) for event in sample)
+    reader = _Reader(Pairing(str(path), timed=timed), independent=_independent(sample))
+    for batch in chain([head], batches):
+        if bulk:
+            reader.feed_all(batch)
+        else:
+            for line, event in batch:
+                reader.feed(line, event)
     return History(reader.pairing.finish(), source=str(path))
 
 
-def _events(path: Path) -> Iterator[tuple[int, Event]]:
-    """Yield (line, map) for each map of the file."""
+def _batches(path: Path) -> Iterator[list[Located]]:
+    """Yield the maps of the file, each with its line, some thousands at a time."""
     reader = EdnReader()
     line = 1
     try:
         for first, block, _ in blocks_of_lines(path):
+            flat = None if reader.is_open else maps_by_line(block)
+            if flat is not None:
+                yield list(enumerate(flat, first))
+                continue
+            batch: list[Located] = []
             for line, text in enumerate(block.decode("utf-8", "replace").split("\n"), first):
-                yield from reader.feed(text, line)
+                batch.extend(reader.feed(text, line))
+            yield batch
         reader.finish()
     except EdnError as reason:
         raise HistoryError(str(reason), where=f"{path}:{line}") from None
@@ -56,11 +82,13 @@ def _independent(events: list[Event]) -> bool:
     """Return whether every operation is on [key value], as `jepsen.independent` makes them."""
     calls = [event for event in events if event.get("type") == "invoke" and isinstance(event.get("process"), int)]
     values = [event.get("value") for event in calls]
-    if not values or any(not isinstance(value, tuple) or len(value) != 2 for value in values):
+    if not values or any(not isinstance(value, tuple | list) or len(value) != 2 for value in values):
         return False
     if any("key" in event or event.get("f") == "txn" for event in calls):
         return False
-    return any(value[1] is None or isinstance(value[1], tuple) for value in values if isinstance(value, tuple))
+    return any(
+        value[1] is None or isinstance(value[1], tuple | list) for value in values if isinstance(value, tuple | list)
+    )
 
 
 class _Reader:
@@ -95,20 +123,55 @@ class _Reader:
         elif kind in _OUTCOMES:
             called = self.called.pop(process, None)
             outcome = _OUTCOMES[kind]
-            error = event.get("error")
             result = _result(f, called, value) if outcome == OK else None
-            said = None if error is None else error if isinstance(error, str) else repr(error)
-            self.pairing.complete(process, outcome, result, time_ns, line, f=f, error=said)
+            self.pairing.complete(process, outcome, result, time_ns, line, f=f, error=_said(event.get("error")))
         else:
             raise self.pairing.error(f"type is {kind!r}; expected :invoke, :ok, :fail or :info", line)
+
+    def feed_all(self, batch: list[Located]) -> None:
+        """Read many maps at once. Raises Doubt where `feed` might refuse one."""
+        clients = [(line, event) for line, event in batch if type(event.get("process")) is int]
+        if len(clients) < len(batch):
+            for line, event in batch:
+                if type(event.get("process")) is not int:
+                    self.feed(line, event)
+        events = [event for _, event in clients]
+        try:
+            kinds, processes = [event["type"] for event in events], [event["process"] for event in events]
+            words = [event["f"] for event in events]
+            times = [event["time"] for event in events] if self.pairing.timed else [line for line, _ in clients]
+            if self.independent:
+                split = [self._key_and_value(event, line) for line, event in clients]
+                keys, values = [key for key, _ in split], [value for _, value in split]
+            else:
+                keys, values = [event.get("key") for event in events], [event.get("value") for event in events]
+                if any(value == "" for value in values):
+                    values = [self._key_and_value(event, line)[1] for line, event in clients]
+        except KeyError:
+            raise Doubt from None
+        called, results = self.called, list[Any]()
+        for number, (kind, process, word) in enumerate(zip(kinds, processes, words, strict=True)):
+            value = values[number]
+            if kind == "invoke":
+                called[process] = value
+                results.append(None)
+                if word in _ASKS_NOTHING:
+                    values[number] = None
+            else:
+                asked = called.pop(process, None)
+                results.append(_result(word, asked, value) if kind == "ok" else None)
+        rows = self.pairing.extend(kinds, processes, words, keys, values, results, times)
+        for row, event in zip(rows.tolist(), events, strict=True):
+            if "error" in event and event["error"] is not None:
+                self.pairing.add_extra(row, _said(event["error"]), None)
 
     def _key_and_value(self, event: Event, line: int) -> tuple[Any, Any]:
         value = event.get("value")
         if not self.independent:
             key = event.get("key")
             return key, (None if value == "" and key is not None else value)
-        if isinstance(value, tuple) and len(value) == 2:
-            return value
+        if isinstance(value, tuple | list) and len(value) == 2:
+            return value[0], value[1]
         if event.get("type") in ("info", "fail"):
             return None, None
         raise self.pairing.error(f"value {value!r}; expected [key value], as the operations before have", line)
@@ -116,7 +179,11 @@ class _Reader:
 
 def _argument(f: str, value: Any) -> Any:
     """Return what was asked: reads may name in the invocation what they do not know yet."""
-    return None if f in ("read", "get", "dequeue") else value
+    return None if f in _ASKS_NOTHING else value
+
+
+def _said(error: Any) -> str | None:
+    return error if error is None or isinstance(error, str) else repr(error)
 
 
 def _result(f: str, called: Any, value: Any) -> Any:
@@ -125,6 +192,6 @@ def _result(f: str, called: Any, value: Any) -> Any:
         return True
     if f in _SAYS_NOTHING:
         return None
-    if f in ("read", "get", "dequeue", "txn"):
+    if f in _ASKS_NOTHING or f == "txn":
         return value
     return None if value == called else value

@@ -31,6 +31,11 @@ class EdnReader:
         self._atoms: dict[str, Any] = {}
         self._wrapped = ""
 
+    @property
+    def is_open(self) -> bool:
+        """True while a map goes on that began on an earlier line."""
+        return bool(self._waiting)
+
     def feed(self, text: str, line: int) -> Iterator[tuple[int, dict[Any, Any]]]:
         """Yield the maps that end on this line. Raises EdnError."""
         tokens = _TOKEN.findall(text)
