@@ -162,7 +162,7 @@ class Nemesis:
         try:
             self._write(word, value)
         except Exception:  # a full store must not keep a fault from being healed; the runner sees the same error
-            log.debug("a nemesis line was not recorded", exc_info=True)
+            log.debug("a nemesis line was not recorded: %s", word)
 
 
 def _told(errors: Errors) -> dict[str, Any]:

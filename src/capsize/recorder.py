@@ -95,7 +95,7 @@ class Recorder:
 
     def _write(self, line: bytes) -> None:
         if self.failure is not None:
-            raise self.failure
+            raise StoreError(str(self.failure))
         try:
             with explained(self.path, "write the history"):
                 if self._file < 0:

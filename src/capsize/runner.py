@@ -30,6 +30,7 @@ from capsize.observer import Observer
 from capsize.origin import origin
 from capsize.plan import Plan, plan, refuse_impossible
 from capsize.recorder import Recorder
+from capsize.runlog import logged_to
 from capsize.verdict import Verdict
 from capsize.watcher import Silent, Snapshot, Watcher
 
@@ -119,35 +120,30 @@ class _Run:
 
     def carry_out(self, open_place: OpenPlace) -> Finished:
         """Run, judge, report, clean up."""
-        with store.explained(self.folder / store.LOG, "write the log"):
-            handler = logging.FileHandler(self.folder / store.LOG, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        logger = logging.getLogger("capsize")
-        logger.addHandler(handler)
-        level, logger.level = logger.level, logging.DEBUG
         try:
-            store.write_json(self.folder / store.RUN, self.facts)
-            store.write_text(self.folder / store.SCHEDULE, self.made.schedule.to_text())
-            place = open_place(self.made, self.label)
-            try:
-                self._on(place)
-                return self._judge()
-            finally:
-                self.interruption.gentle = True
-                self._clean_up(place.cluster)
+            with logged_to(self.folder / store.LOG):
+                try:
+                    return self._on_a_place(open_place)
+                except CapsizeError as error:
+                    log.error("%s", error)
+                    raise
         except (UsageError, Refused):  # nothing was started: a folder that says nothing is in the way
             for name in (store.RUN, store.SCHEDULE, store.LOG):
                 (self.folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
             raise
-        except CapsizeError as error:
-            log.error("%s", error)
-            raise
+
+    def _on_a_place(self, open_place: OpenPlace) -> Finished:
+        store.write_json(self.folder / store.RUN, self.facts)
+        store.write_text(self.folder / store.SCHEDULE, self.made.schedule.to_text())
+        place = open_place(self.made, self.label)
+        try:
+            self._on(place)
+            return self._judge()
         finally:
-            logger.removeHandler(handler)
-            logger.level = level
-            handler.close()
+            self.interruption.gentle = True
+            self._clean_up(place.cluster)
 
     # -- on the cluster ------------------------------------------------------------------------------------------
     def _on(self, place: Place) -> None:
