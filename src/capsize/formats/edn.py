@@ -14,7 +14,7 @@ from typing import Any
 
 from capsize.errors import HistoryError
 from capsize.formats.blocks import blocks_of_lines
-from capsize.formats.edn_lines import maps_by_line
+from capsize.formats.edn_lines import PlainMaps
 from capsize.formats.edn_text import EdnError, EdnReader
 from capsize.history import History
 from capsize.op import NEMESIS
@@ -61,11 +61,11 @@ def _read(path: Path, *, bulk: bool) -> History:
 
 def _batches(path: Path) -> Iterator[list[Located]]:
     """Yield the maps of the file, each with its line, some thousands at a time."""
-    reader = EdnReader()
+    reader, plain = EdnReader(), PlainMaps()
     line = 1
     try:
         for first, block, _ in blocks_of_lines(path):
-            flat = None if reader.is_open else maps_by_line(block)
+            flat = None if reader.is_open else plain.read(block)
             if flat is not None:
                 yield list(enumerate(flat, first))
                 continue
