@@ -1,0 +1,109 @@
+"""`capsize replay DIR`: the schedule of a kept run again; with `--shrink`, the smallest one that still fails."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capsize.cli import options
+from capsize.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from capsize.config import RunConfig
+    from capsize.nemesis.schedule import Schedule
+    from capsize.watcher import Watcher
+
+
+def replay(
+    folder: Annotated[Path, typer.Argument(help="A run's folder in the store.")],
+    shrink: Annotated[bool, typer.Option("--shrink", help="Search the fewest faults that still fail.")] = False,
+    accept: Annotated[str, typer.Option("--accept", help="k/n: it fails when the anomaly is back in k of n.")] = "1/3",
+    concrete: Annotated[bool, typer.Option("--resolved", help="Hit the nodes that were hit, not the symbols.")] = False,
+    backend: Annotated[str, typer.Option("--backend", help="Another place than the run's own.")] = "",
+    store: options.Store = options.STORE,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Run a kept schedule again, the same faults at the same times; a real cluster may answer differently."""
+    from capsize import store as kept
+    from capsize.config import RunConfig
+    from capsize.nemesis.schedule import parse
+    from capsize.shrink import resolved
+
+    config = RunConfig.from_json(kept.read_json(folder / kept.RUN).get("config", {}))
+    path = folder / kept.SCHEDULE
+    with kept.explained(path, "read the schedule"):
+        schedule = parse(path.read_text(encoding="utf-8"), where=str(path))
+    if concrete:
+        schedule = resolved(schedule, folder / kept.HISTORY)
+        path = folder / "schedule-resolved.json"
+        kept.write_text(path, schedule.to_text())
+    config = replace(config, schedule=str(path), name=f"{config.folder_name}-replay", backend=backend or config.backend)
+    with Progress(quiet=quiet) as progress:
+        if shrink:
+            return _shrink(folder, config, schedule, accept, store, progress, as_json=as_json)
+        return _once(config, store, progress, as_json=as_json)
+
+
+def _once(config: RunConfig, root: Path, progress: Watcher, *, as_json: bool) -> int:
+    from capsize.cli.run import as_data, as_text
+    from capsize.runner import run as carry_out
+
+    finished = carry_out(config, root, argv=sys.argv, watcher=progress)
+    print(json.dumps(as_data(finished)) if as_json else as_text(finished))
+    return finished.verdict.exit_code
+
+
+def _shrink(
+    folder: Path, config: RunConfig, schedule: Schedule, accept: str, root: Path, progress: Watcher, *, as_json: bool
+) -> int:
+    from capsize import store as kept
+    from capsize.errors import CapsizeError
+    from capsize.runner import run as carry_out
+    from capsize.shrink import Candidate, Memory, Shrinker
+    from capsize.verdict import Axis
+
+    def attempt(candidate: Candidate) -> bool:
+        trial = folder / "shrink-candidate.json"
+        kept.write_text(trial, candidate.schedule.to_text())
+        tried = replace(config, schedule=str(trial), time_limit_s=candidate.time_limit_s)
+        finished = carry_out(tried, root, argv=sys.argv, watcher=progress)
+        if finished.interrupted:
+            raise CapsizeError(f"interrupted by {finished.interrupted}; the same command goes on from here")
+        safety = finished.verdict.axes.get(Axis.SAFETY)
+        return safety is not None and safety.valid is False
+
+    k, n = _accepted(accept)
+    original = Candidate(schedule, config.time_limit_s)
+    shrinker = Shrinker(attempt, k=k, n=n, memory=Memory(folder / "shrink.json"), say=progress.say)
+    small, tally = shrinker.smallest(original)
+    path = folder / "schedule-shrunk.json"
+    kept.write_text(path, small.schedule.to_text())
+    repeat = replace(config, schedule=str(path), time_limit_s=small.time_limit_s).command()
+    if as_json:
+        steps = [step.to_json() for step in small.schedule.steps]
+        print(json.dumps({
+            "from_faults": len(schedule.steps), "faults": len(steps), "time_limit_s": small.time_limit_s,
+            "came_back": tally.came_back, "tries": tally.tries, "steps": steps, "schedule": str(path), "repeat": repeat,
+        }))  # fmt: skip
+        return 0
+    print(f"SHRUNK   from {original} to {small}; the anomaly {tally} tries")
+    for step in small.schedule.steps:
+        print(f"  at {step.at_s:g} s for {step.duration_s:g} s  {json.dumps(step.fault.to_json())}")
+    print(f"  schedule  {path}")
+    print(f"  repeat    {repeat}")
+    return 0
+
+
+def _accepted(text: str) -> tuple[int, int]:
+    from capsize.errors import UsageError
+
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdigit() and n.isdigit()):
+        raise UsageError(f"--accept: {text!r} is no share of tries; expected k/n, e.g. 2/3")
+    return int(k), int(n)

@@ -1,0 +1,192 @@
+"""Makes the schedule of a failing run smaller: fewest faults first, then the shortest load.
+
+Delta debugging (Zeller & Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) over the faults of the
+schedule. A real cluster is not deterministic, so a candidate counts as failing when the anomaly came back in `k` of
+`n` tries, and how often it did is part of the answer. Each try is remembered as soon as it is known: the search
+itself is deterministic, so one that was interrupted goes on where it stopped by asking its memory first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from capsize import store
+from capsize.errors import UsageError
+from capsize.nemesis.schedule import Schedule, Step
+
+LEAD_S = 1.0
+"""Load before the first fault of a shortened run."""
+TAIL_S = 3.0
+"""Load after its last fault ended."""
+SHORTEST_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A schedule, and for how long clients write."""
+
+    schedule: Schedule
+    time_limit_s: float
+
+    @property
+    def digest(self) -> str:
+        """The candidate's name in the memory: equal candidates share their tries."""
+        text = f"{self.time_limit_s:.3f} {self.schedule.to_text()}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        faults = len(self.schedule.steps)
+        return f"{faults} fault{'' if faults == 1 else 's'}, {self.time_limit_s:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often the anomaly came back."""
+
+    came_back: int
+    tries: int
+
+    def __str__(self) -> str:
+        return f"came back in {self.came_back} of {self.tries}"
+
+
+class Memory:
+    """What every candidate's tries said, in a file that is whole after each of them."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.tries: dict[str, list[bool]] = {}
+        if path is not None and path.exists():
+            kept = store.read_json(path).get("tries")
+            if not isinstance(kept, dict):
+                raise UsageError(f"{path}: no memory of a shrinking; remove it to begin again")
+            self.tries = {str(name): [bool(item) for item in tries] for name, tries in kept.items()}
+
+    def add(self, candidate: Candidate, came_back: bool) -> None:
+        """Remember one try."""
+        self.tries.setdefault(candidate.digest, []).append(came_back)
+        if self.path is not None:
+            store.write_json(self.path, {"version": 1, "tries": self.tries})
+
+
+class Shrinker:
+    """Searches the smallest candidate that still fails. `attempt` runs one and says whether the anomaly came back."""
+
+    def __init__(
+        self,
+        attempt: Callable[[Candidate], bool],
+        *,
+        k: int = 1,
+        n: int = 3,
+        memory: Memory | None = None,
+        say: Callable[[str], object] = lambda line: None,
+    ) -> None:
+        if not 1 <= k <= n:
+            raise UsageError(f"--accept: {k}/{n} cannot be met; expected k/n with 1 <= k <= n")
+        self._attempt = attempt
+        self._k, self._n = k, n
+        self._memory = memory or Memory()
+        self._say = say
+
+    def tally(self, candidate: Candidate) -> Tally:
+        """Return how often the anomaly came back so far, tried until the answer to "k of n?" is sure."""
+        tries = self._memory.tries.setdefault(candidate.digest, [])
+        while sum(tries) < self._k and len(tries) - sum(tries) <= self._n - self._k:
+            came_back = self._attempt(candidate)
+            self._memory.add(candidate, came_back)
+            self._say(f"{candidate}: {'the anomaly came back' if came_back else 'no anomaly'}")
+        return Tally(sum(tries), len(tries))
+
+    def fails(self, candidate: Candidate) -> bool:
+        """Return whether the anomaly comes back in k of n tries."""
+        return self.tally(candidate).came_back >= self._k
+
+    def smallest(self, original: Candidate) -> tuple[Candidate, Tally]:
+        """Return the smallest failing candidate found, and how often it failed.
+
+        Raises UsageError when the original itself does not fail in k of n tries.
+        """
+        tally = self.tally(original)
+        if tally.came_back < self._k:
+            raise UsageError(
+                f"the anomaly {tally} replays of the whole schedule, fewer than the {self._k} of {self._n} that "
+                "--accept asks for: nothing can be shrunk; ask for less, or for more tries (--accept 1/10)"
+            )
+        small = self._shorten(self._drop_faults(original))
+        return small, self.tally(small)
+
+    def _drop_faults(self, candidate: Candidate) -> Candidate:
+        size = max(1, len(candidate.schedule.steps) // 2)
+        while candidate.schedule.steps:
+            smaller = next(filter(self.fails, without_chunks(candidate, size)), None)
+            if smaller is not None:
+                candidate = smaller
+                size = max(1, min(size, len(candidate.schedule.steps) // 2))
+            elif size == 1:
+                break
+            else:
+                size //= 2
+        return candidate
+
+    def _shorten(self, candidate: Candidate) -> Candidate:
+        for shorter in (_packed, _without_tail, _halved_tail):
+            proposed = shorter(candidate)
+            if proposed.time_limit_s < candidate.time_limit_s and self.fails(proposed):
+                candidate = proposed
+        return candidate
+
+
+def without_chunks(candidate: Candidate, size: int) -> Iterator[Candidate]:
+    """Yield the candidate without each run of `size` neighbouring faults, in order."""
+    steps = candidate.schedule.steps
+    for begin in range(0, len(steps), size):
+        yield _with(candidate, [*steps[:begin], *steps[begin + size :]])
+
+
+def _with(candidate: Candidate, steps: Sequence[Step]) -> Candidate:
+    return replace(candidate, schedule=replace(candidate.schedule, steps=tuple(steps)))
+
+
+def _end_s(candidate: Candidate) -> float:
+    return max((step.at_s + step.duration_s for step in candidate.schedule.steps), default=0.0)
+
+
+def _packed(candidate: Candidate) -> Candidate:
+    """Begin earlier, and end soon after the last fault."""
+    steps = candidate.schedule.steps
+    ahead_s = max(0.0, min((step.at_s for step in steps), default=0.0) - LEAD_S)
+    moved = _with(candidate, [replace(step, at_s=round(step.at_s - ahead_s, 3)) for step in steps])
+    return _without_tail(moved)
+
+
+def _without_tail(candidate: Candidate) -> Candidate:
+    return replace(candidate, time_limit_s=max(SHORTEST_S, round(_end_s(candidate) + TAIL_S, 1)))
+
+
+def _halved_tail(candidate: Candidate) -> Candidate:
+    return replace(candidate, time_limit_s=max(SHORTEST_S, round(_end_s(candidate) + TAIL_S / 3, 1)))
+
+
+def resolved(schedule: Schedule, history: Path) -> Schedule:
+    """Return `schedule` with the nodes that each fault really hit instead of its symbol, as `history` recorded them.
+
+    A fault that was skipped, or never began, is left out.
+    """
+    hit: dict[int, tuple[str, ...]] = {}
+    with store.explained(history, "read the history"), history.open("rb") as lines:
+        for line in lines:
+            if b'"nemesis"' not in line or b'"intend"' not in line:
+                continue
+            value = json.loads(line).get("value", {})
+            if value.get("phase") == "intend":
+                hit[int(value["id"])] = tuple(value["targets"])
+    steps = [
+        replace(step, fault=replace(step.fault, target=hit[number]))
+        for number, step in enumerate(schedule.steps, start=1)
+        if number in hit
+    ]
+    return replace(schedule, steps=tuple(steps))

@@ -1,0 +1,101 @@
+"""Shrinking a schedule, with a system that fails by rule instead of a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from capsize.errors import UsageError
+from capsize.nemesis.process import Kill
+from capsize.nemesis.schedule import Schedule, Step
+from capsize.shrink import Candidate, Memory, Shrinker, Tally, resolved
+
+
+def schedule_of(count: int) -> Candidate:
+    steps = tuple(Step(10.0 + 2 * nth, 1.0, "kill", nth, Kill("one")) for nth in range(count))
+    return Candidate(Schedule(steps, seed=1), time_limit_s=60.0)
+
+
+class FailsWith:
+    """A system whose anomaly needs these faults, and this much load."""
+
+    def __init__(self, *needed: int, load_s: float = 0.0) -> None:
+        self.needed, self.load_s, self.runs = set(needed), load_s, 0
+
+    def __call__(self, candidate: Candidate) -> bool:
+        self.runs += 1
+        there = {step.nth for step in candidate.schedule.steps}
+        return self.needed <= there and candidate.time_limit_s >= self.load_s
+
+
+@pytest.mark.parametrize("needed", [(0,), (9,), (2, 7), (0, 5, 9), ()])
+def test_only_the_faults_that_are_needed_are_left(needed: tuple[int, ...]) -> None:
+    small, tally = Shrinker(FailsWith(*needed)).smallest(schedule_of(10))
+
+    assert tuple(step.nth for step in small.schedule.steps) == needed
+    assert tally.came_back >= 1
+
+
+def test_the_load_ends_soon_after_the_last_fault_when_that_still_fails() -> None:
+    small, _ = Shrinker(FailsWith(3)).smallest(schedule_of(10))
+
+    assert small.schedule.steps[0].at_s == 1.0
+    assert small.time_limit_s < 6
+
+
+def test_a_load_that_is_needed_is_kept() -> None:
+    small, _ = Shrinker(FailsWith(3, load_s=50)).smallest(schedule_of(10))
+
+    assert small.time_limit_s == 60.0
+
+
+def test_an_anomaly_that_does_not_come_back_is_not_shrunk_but_told() -> None:
+    with pytest.raises(UsageError, match="came back in 0 of 3 replays"):
+        Shrinker(lambda candidate: False).smallest(schedule_of(4))
+
+
+def test_k_of_n_decides_and_stops_trying_as_soon_as_it_is_sure() -> None:
+    answers = iter([False, True, False, True])
+    shrinker = Shrinker(lambda candidate: next(answers), k=2, n=4)
+
+    assert shrinker.tally(schedule_of(1)) == Tally(came_back=2, tries=4)
+
+
+def test_an_interrupted_shrinking_goes_on_without_repeating_a_try(tmp_path: Path) -> None:
+    whole = FailsWith(2, 7)
+    expected, _ = Shrinker(whole).smallest(schedule_of(10))
+
+    class Stopped(Exception):
+        pass
+
+    first = FailsWith(2, 7)
+
+    def interrupted(candidate: Candidate) -> bool:
+        if first.runs == 6:
+            raise Stopped
+        return first(candidate)
+
+    with pytest.raises(Stopped):
+        Shrinker(interrupted, memory=Memory(tmp_path / "shrink.json")).smallest(schedule_of(10))
+    second = FailsWith(2, 7)
+    small, _ = Shrinker(second, memory=Memory(tmp_path / "shrink.json")).smallest(schedule_of(10))
+
+    assert small == expected
+    assert first.runs + second.runs == whole.runs
+
+
+def test_a_share_that_cannot_be_met_is_refused() -> None:
+    with pytest.raises(UsageError, match="4/3 cannot be met"):
+        Shrinker(FailsWith(1), k=4, n=3)
+
+
+def test_symbols_are_replaced_by_the_nodes_that_were_hit_and_skipped_faults_left_out(tmp_path: Path) -> None:
+    history = tmp_path / "history.jsonl"
+    history.write_text(
+        '{"capsize":"history","version":1}\n'
+        '{"index":0,"process":"nemesis","f":"kill","value":{"id":1,"phase":"intend","targets":["n3"]}}\n'
+        '{"index":1,"process":"nemesis","f":"kill","value":{"id":2,"phase":"skip","targets":[]}}\n'
+    )
+
+    assert [step.fault for step in resolved(schedule_of(2).schedule, history).steps] == [Kill(("n3",))]
