@@ -9,40 +9,48 @@ import numpy as np
 import numpy.typing as npt
 
 from capsize.checker import frontier_kernel as kernel
+from capsize.checker.automaton import Automaton
 from capsize.checker.budget import Budget
-from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints, Slots
+from capsize.checker.columns import APPEND, CAS, WRITE, Ints
 from capsize.checker.compiled import Kernel, compilation_allowed
 from capsize.verdict import Validity
 
-BEAMS = (4, 64, 1024)
 COMPILE_FROM = 2_000
-UNCOMPILED_ROOM = 1 << 9
-ROOM_MAX = 1 << 22
+UNCOMPILED_STEPS = 20_000
+"""Steps in plain Python after which a hard key waits for the compiler."""
 
 
 @dataclass(frozen=True, slots=True)
-class Automaton:
-    """The operations of one key over numbered states; the last state stands for all that nobody ever observes.
+class Search:
+    """One way to search: a beam of so many configurations (0: all), shallow, thrifty, or relaxed."""
 
-    kind, a, b, call, ret    as in KeyColumns, but with states; what APPEND adds is a token
-    edges                    (state, token, next state): what appending leads to; anything else leads to the last state
-    """
+    name: str
+    beam: int = 0
+    shallow: bool = False
+    thrifty: bool = False
+    relaxed: bool = False
 
-    kind: npt.NDArray[np.int8]
-    a: Slots
-    b: Slots
-    call: Ints
-    ret: Ints
-    initial: int
-    states: int
-    edges: npt.NDArray[np.int32]
+
+EXACT = Search("exact")
+RELAXED = Search("relaxed", relaxed=True)
+SEARCHES = (
+    Search("beam 4, shallow", 4, shallow=True, thrifty=True),
+    Search("beam 4", 4, thrifty=True),
+    RELAXED,
+    Search("beam 16", 16, thrifty=True),
+    Search("beam 16, spending", 16),
+    Search("beam 128", 128, thrifty=True),
+    Search("beam 128, spending", 128),
+    EXACT,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FrontierAnswer:
     """What the frontier found. `at` is the operation whose return left no configuration, or where the budget ran out.
 
-    `configurations` are the last ones before it, at most eight: state, open operations linearized, and pending ones used.
+    `configurations` are the last ones before it, at most eight: state, open operations linearized, and pending ones
+    used. `quiet_at` is the last position at which nothing that returned was open.
     """
 
     valid: Validity
@@ -54,47 +62,24 @@ class FrontierAnswer:
     pending_operations: int = 0
     configurations: tuple[dict[str, Any], ...] = ()
     events: int = 0
+    quiet_at: int = 0
+    exhausted: str = ""
 
 
-def register_automaton(
-    kind: npt.NDArray[np.int8], a: Slots, b: Slots, call: Ints, ret: Ints, initial: int
-) -> Automaton:
-    """Number the values of a register (no APPEND) as states; values that nobody observes become the last one."""
-    observing = kind != WRITE
-    observed = np.unique(a[observing])
-    count = len(observed)
-
-    def state(values: Slots) -> Slots:
-        at = np.searchsorted(observed, values)
-        at[at == count] = 0
-        found = observed[at] == values if count else np.zeros(len(values), dtype=bool)
-        return np.where(found, at, count).astype(np.int32)
-
-    of_b = np.where(kind == CAS, state(b), 0).astype(np.int32)
-    first = int(state(np.array([initial], dtype=np.int32))[0])
-    return Automaton(kind, state(a), of_b, call, ret, first, count + 1, np.empty((0, 3), dtype=np.int32))
-
-
-def judge_frontier(
-    automaton: Automaton, budget: Budget, *, compiled: bool | None = None, beams: tuple[int, ...] = BEAMS
-) -> FrontierAnswer:
-    """Decide one key: the narrowest beam first, then relaxed for a quick no, then wider, then exact."""
+def judge_frontier(automaton: Automaton, budget: Budget, *, compiled: bool | None = None) -> FrontierAnswer:
+    """Decide one key: narrow beams first, then relaxed for a quick no, then wider beams, then exactly."""
     if compiled is None:
-        compiled = len(automaton.call) >= COMPILE_FROM and compilation_allowed()
+        compiled = len(automaton) >= COMPILE_FROM and compilation_allowed()
     run = Frontier(automaton, budget, compiled=compiled)
     steps = 0
-    for number, beam in enumerate(beams):
-        answer = run.search(beam=beam)
+    for search in SEARCHES:
+        if not compiled and steps > UNCOMPILED_STEPS and compilation_allowed():
+            run.compiled = True
+        answer = run.search(search)
         steps += answer.steps
         if answer.valid != "unknown":
-            return replace(answer, steps=steps)
-        if number == 0:
-            relaxed = run.search(relaxed=True)
-            steps += relaxed.steps
-            if relaxed.valid is False:
-                return replace(relaxed, steps=steps)
-    answer = run.search()
-    return replace(answer, steps=steps + answer.steps)
+            break
+    return replace(answer, steps=steps)
 
 
 class Frontier:
@@ -148,11 +133,9 @@ class Frontier:
         self.token, self.target = edges[:, 1].copy(), edges[:, 2].copy()
         self.width = 2 + 2 * self.words + len(waiting)
 
-    def search(
-        self, *, beam: int = 0, shallow: bool = False, thrifty: bool = False, relaxed: bool = False
-    ) -> FrontierAnswer:
-        """Run once over all events: exactly, or with a beam, or relaxed."""
-        words, width, au = self.words, self.width, self.automaton
+    def search(self, search: Search) -> FrontierAnswer:
+        """Run once over all events."""
+        words, width, au, beam = self.words, self.width, self.automaton, search.beam
         row_bytes = width * 8 * 3 + 60
         room_max = max(self.budget.bytes_or_all // row_bytes, 16)
         room, work_room = min(1 << 10, room_max), min(1 << 10, room_max)
@@ -185,7 +168,7 @@ class Frontier:
                 cur, zeros((room + 1) * width), zeros((work_room + 2) * width),
                 zeros(table_size, np.int32), zeros(table_size), zeros(work_table_size, np.int32), zeros(work_table_size),
                 *marks, zeros(room + 1), zeros(room + 1, np.int8),
-                words, beam, shallow, thrifty, relaxed, self.budget.steps_or_all,
+                words, beam, search.shallow, search.thrifty, search.relaxed, self.budget.steps_or_all,
             )  # fmt: skip
             if status != kernel.OUT_OF_ROOM or room == room_max:
                 break
@@ -193,20 +176,25 @@ class Frontier:
             room = work_room = min(8 * room, room_max)
             cur, before = zeros((room + 1) * width), cur
             cur[:kept] = before[:kept]
-        mode = "relaxed" if relaxed else f"beam {beam}" if beam else "exact"
-        return self._answer(mode, beam, relaxed, head, cur, available, open_ops, row_bytes * room)
+        return self._answer(search, head, cur, row_bytes * room)
 
     def _answer(
-        self, mode: str, beam: int, relaxed: bool, head: Ints, cur: Ints, available: Ints, open_ops: Any, peak: int
+        self, search: Search, head: Ints, cur: Ints, peak: int
     ) -> FrontierAnswer:
         status, steps = int(head[kernel.STATUS]), int(head[kernel.STEPS])
         if status == kernel.RUNNING:
-            valid: Validity = "unknown" if relaxed else True
-            return FrontierAnswer(valid, mode, steps, peak, events=len(self.events))
+            valid: Validity = "unknown" if search.relaxed else True
+            return FrontierAnswer(valid, search.name, steps, peak, events=len(self.events))
         at = int(head[kernel.EVENT])
-        proven = status == kernel.DEAD_END and beam == 0  # a beam also leaves out what is rarely of use
+        proven = status == kernel.DEAD_END and search.beam == 0  # a beam also leaves out what is rarely of use
         before = self.events[: at + 1]
         calls = before[before & 1 == 0] >> 1
+        running = np.cumsum(np.where(before & 1 == 1, -1, self.automaton.ret[before >> 1] >= 0))
+        quiet = np.flatnonzero(running[:-1] == 0)
+        quiet_at = 0
+        if len(quiet):
+            since = int(before[quiet[-1] + 1])
+            quiet_at = int((self.automaton.ret if since & 1 else self.automaton.call)[since >> 1])
         is_open = np.zeros(len(self.automaton.call), dtype=bool)
         is_open[calls] = True
         is_open[before[before & 1 == 1][:-1] >> 1] = False
@@ -217,12 +205,13 @@ class Frontier:
             for row in range(min(int(head[kernel.COUNT]), 8))
         ]
         return FrontierAnswer(
-            False if proven else "unknown", mode, steps, peak,
+            False if proven else "unknown", search.name, steps, peak,
             at=int(self.events[at] >> 1),
             open_operations=tuple(int(op) for op in still),
             pending_operations=int(np.count_nonzero(is_open & (ret < 0))),
             configurations=tuple(configurations),
-            events=at,
+            events=at, quiet_at=quiet_at,
+            exhausted="steps" if status == kernel.OUT_OF_STEPS else "bytes",
         )  # fmt: skip
 
     def _configuration(self, row: Ints, still: Ints) -> dict[str, Any]:
@@ -253,4 +242,3 @@ def assign_slots(events: Any, ret: Any, slot: Any, free: Any, width: Any) -> Non
 
 
 ASSIGN_SLOTS = Kernel(assign_slots)
-_ = (READ, CAS_FAILED)

@@ -300,7 +300,7 @@ def advance(
                     work[at + 2 + words + xw] &= ~xbit
                     fresh = put_row(work, at, nxt, fresh, width, table, stamps, stamp)
                     work[at + 1], work[at + 2 + xw], work[at + 2 + words + xw] = flag, done, covered
-                if not last and not (met != 0 and (spare or shallow)):
+                if (not last and not (met != 0 and (spare or shallow))) or (relaxed and update and not spare):
                     queued = put_row(work, at, work, queued, width, work_table, work_stamps, stamp)
             if beam > 0 and fresh >= 4 * beam:
                 break

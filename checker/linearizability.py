@@ -1,7 +1,7 @@
 """Linearizability: each key judged by the fastest engine that applies to it.
 
 - `unique-values`: registers and maps whose values each have one writer; linear time (`unique_kernel`)
-- `frontier`: registers and maps with repeated values; the open operations only (`frontier`)
+- `frontier`: registers and maps with repeated values; the open operations only (`frontier_kernel`)
 - `general`: any model, in plain Python (`general`)
 
 Keys are judged apart (locality: Herlihy & Wing 1990, theorem 1).
@@ -10,37 +10,26 @@ Keys are judged apart (locality: Herlihy & Wing 1990, theorem 1).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-
 from capsize.checker.budget import Budget
-from capsize.checker.columns import KeyColumns
-from capsize.checker.encoding import encode, slotted
-from capsize.checker.unique import ILLEGAL, VALID, Contradiction, judge_unique
+from capsize.checker.engines import KeyOutcome, judge_keys
+from capsize.checker.models.model import Model
+from capsize.checker.outcome import Exhausted, Illegal, Legal
 from capsize.history import History
 from capsize.op import Value
 from capsize.verdict import Anomaly, Axis, Finding, Validity, Verdict, gravest
 
 NAME = "linearizability"
-REGISTERS = frozenset({"register", "cas-register", "kv"})
-"""The models that the fast engines know by heart."""
+Progress = Callable[[int, int], None]
+"""Called with the number of keys judged and of all keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyVerdict:
-    """One key as one engine judged it. `rows` are the witness, as rows of the history."""
-
-    key: Value
-    valid: Validity
-    engine: str
-    because: tuple[str, ...] = ()
-    rows: tuple[int, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-def check_linearizable(history: History, model: Any, *, budget: Budget | None = None) -> Verdict:
+def check_linearizable(
+    history: History, model: Model[Any], *, budget: Budget | None = None, progress: Progress | None = None
+) -> Verdict:
     """Decide whether `history` is linearizable with respect to `model`.
 
     An `info` operation may take effect at any time after its call, or never. Intervals are closed.
@@ -48,14 +37,15 @@ def check_linearizable(history: History, model: Any, *, budget: Budget | None = 
     Cost: linear for unique values; otherwise linear in the length, and exponential at worst in the number of
     operations open at once.
     """
-    return _verdict(history, judge_keys(history, model, budget or Budget()))
+    outcomes = judge_keys(history, model, budget or Budget(), progress=progress)
+    return _verdict(history, outcomes)
 
 
 @dataclass(frozen=True, slots=True)
 class Linearizability:
     """The checker of that name, for workloads and the command line."""
 
-    model: Any
+    model: Model[Any]
     name: str = NAME
 
     def check(self, history: History, budget: Budget) -> Verdict:
@@ -63,77 +53,75 @@ class Linearizability:
         return check_linearizable(history, self.model, budget=budget)
 
 
-def judge_keys(history: History, model: Any, budget: Budget) -> list[KeyVerdict]:
-    """Judge every key, each with the fastest engine that applies."""
-    encoded = encode(history, _initial(model)) if model.name in REGISTERS else None
-    if encoded is None:
-        return [KeyVerdict(key, "unknown", "general") for key in history.keys()]
-    columns, appends = encoded
-    verdicts: list[KeyVerdict] = []
-    plain = slotted(columns)
-    answer = judge_unique(plain)
-    for number, key in enumerate(columns.keys):
-        status = answer.status[number]
-        if status == VALID and not appends[number]:
-            verdicts.append(KeyVerdict(key, True, "unique-values"))
-        elif status == ILLEGAL and not appends[number]:
-            verdicts.append(_unique_anomaly(history, plain, key, answer.contradictions[number]))
-        else:
-            verdicts.append(KeyVerdict(key, "unknown", "frontier"))
-    return verdicts
-
-
-def _initial(model: Any) -> Value:
-    initial: Value = model.init()
-    return initial
-
-
-def _unique_anomaly(history: History, columns: KeyColumns, key: Value, found: Contradiction) -> KeyVerdict:
-    rows = tuple(int(columns.row[row]) for row in found.operations)
-    details: dict[str, Any] = {"engine": "unique-values", "rule": found.rule}
-    if found.zones:
-        details["zones"] = [
-            {
-                "operations": [int(columns.row[row]) for row in zone.operations],
-                "earliest_return": zone.earliest_return,
-                "latest_call": zone.latest_call,
-            }
-            for zone in found.zones
-        ]
-    return KeyVerdict(key, False, "unique-values", (_RULE_SENTENCES[found.rule],), rows, details)
-
-
-_RULE_SENTENCES = {
-    "never-written": "a value was observed that nobody wrote",
-    "two-cas": "two compare-and-set both took the same value, which was written once",
-    "cycle": "compare-and-set operations form a circle: each needs the value that another one wrote",
-    "order": "an operation returned before another one, which must come before it, was called",
-    "zones-overlap": "two values must each have held the register alone during intervals that overlap",
-    "zone-inside": "a value must have been there while another one held the register throughout",
-}
-
-
-def _verdict(history: History, verdicts: list[KeyVerdict]) -> Verdict:
-    validity = gravest(verdict.valid for verdict in verdicts) if verdicts else True
-    anomalies = tuple(
-        Anomaly(
-            name="not-linearizable",
-            because=verdict.because,
-            operations=tuple(history[row] for row in sorted(verdict.rows)),
-            key=verdict.key,
-            details=verdict.details,
-        )
-        for verdict in verdicts
-        if verdict.valid is False
-    )
-    because = tuple(
-        dict.fromkeys(reason for verdict in verdicts if verdict.valid is not True for reason in verdict.because)
-    )
-    engines = Counter(verdict.engine for verdict in verdicts)
-    figures: dict[str, Any] = {"operations": len(history), "keys": len(verdicts), "engines": dict(engines)}
-    unknown = [dict(verdict.details, key=verdict.key) for verdict in verdicts if verdict.valid == "unknown"]
+def _verdict(history: History, outcomes: list[KeyOutcome]) -> Verdict:
+    validity: Validity = gravest(_validity(item) for item in outcomes) if outcomes else True
+    index_of: dict[int, int] | None = None
+    anomalies: list[Anomaly] = []
+    because: list[str] = []
+    unknown: list[dict[str, Any]] = []
+    for item in outcomes:
+        outcome = item.outcome
+        if isinstance(outcome, Illegal):
+            if index_of is None:
+                index_of = {int(row): index for index, row in enumerate(history.columns.row)}
+            sentence = f"{_of(item.key)}{SENTENCES.get(outcome.kind, outcome.kind)}"
+            because.append(sentence)
+            anomalies.append(
+                Anomaly(
+                    name="not-linearizable",
+                    because=(sentence,),
+                    operations=tuple(history[index_of[row]] for row in sorted(outcome.rows)),
+                    key=item.key,
+                    details={"engine": item.engine, "kind": outcome.kind, **outcome.reason},
+                )
+            )
+        elif isinstance(outcome, Exhausted):
+            first, last = outcome.window
+            because.append(
+                f"{_of(item.key)}the budget of {outcome.what} ran out between positions {first} and {last}, with "
+                f"{outcome.open} operations open and {outcome.pending} that never returned; {outcome.hint}"
+            )
+            unknown.append(
+                {
+                    "key": item.key,
+                    "engine": item.engine,
+                    "what": outcome.what,
+                    "window": list(outcome.window),
+                    "open": outcome.open,
+                    "pending": outcome.pending,
+                    "hint": outcome.hint,
+                }
+            )
+    figures: dict[str, Any] = {
+        "operations": len(history),
+        "keys": len(outcomes),
+        "engines": dict(Counter(item.engine for item in outcomes)),
+        "steps": sum(item.outcome.steps for item in outcomes),
+        "bytes": max((item.outcome.bytes for item in outcomes), default=0),
+    }
     if unknown:
-        figures["unknown_keys"] = unknown
-    return Verdict(NAME, {Axis.SAFETY: Finding(validity, because)}, anomalies, figures)
+        figures["unknown"] = unknown
+    return Verdict(NAME, {Axis.SAFETY: Finding(validity, tuple(because))}, tuple(anomalies), figures)
 
 
+SENTENCES = {
+    "never-written": "a value was observed that nobody wrote",
+    "two-cas": "two compare-and-set took the same value, which was written once",
+    "cycle": "compare-and-set operations form a circle, in which each needs the value that another one wrote",
+    "order": "an operation returned before another one, which must come before it, was called",
+    "zones-overlap": "two values must each have been there alone, in intervals that overlap",
+    "zone-inside": "a value must have been there while another one was there throughout",
+    "two-predecessors": "the same item was read after two different beginnings, but was appended once",
+    "no-configuration": "no order of the operations explains what was answered up to a certain return",
+}
+"""What each kind of contradiction means."""
+
+
+def _validity(item: KeyOutcome) -> Validity:
+    if isinstance(item.outcome, Legal):
+        return True
+    return False if isinstance(item.outcome, Illegal) else "unknown"
+
+
+def _of(key: Value) -> str:
+    return "" if key is None else f"key {key}: "

@@ -1,0 +1,206 @@
+"""Which engine judges which key, and its answer in the words that all engines share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from capsize.checker.automaton import Automaton, register_automaton, string_automaton
+from capsize.checker.budget import Budget
+from capsize.checker.chains import unchain
+from capsize.checker.columns import Ints, KeyColumns
+from capsize.checker.compiled import compilation_allowed
+from capsize.checker.encoding import encode, slotted
+from capsize.checker.frontier import COMPILE_FROM, FrontierAnswer, judge_frontier
+from capsize.checker.general import decide_general
+from capsize.checker.models import CasRegister, KeyValue, Model, Register
+from capsize.checker.outcome import Exhausted, Illegal, Legal, Outcome
+from capsize.checker.unique import ILLEGAL, VALID, Contradiction, judge_unique
+from capsize.history import History
+from capsize.op import Value
+
+REGISTERS: tuple[type[Model[Any]], ...] = (Register, CasRegister, KeyValue)
+"""The models that the fast engines know by heart. A subclass may differ, and is left to the general engine."""
+
+UNIQUE, FRONTIER, GENERAL = "unique-values", "frontier", "general"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOutcome:
+    """One key, the engine that judged it, and what it said. Rows are numbers in the whole history."""
+
+    key: Value
+    engine: str
+    outcome: Outcome
+
+
+def judge_keys(
+    history: History,
+    model: Model[Any],
+    budget: Budget,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[KeyOutcome]:
+    """Judge every key, each with the fastest engine that applies; several keys at once where there are cores."""
+    encoded = None
+    if type(model) in REGISTERS and {history.words[code] for code in np.unique(history.columns.f)} <= _words(model):
+        encoded = encode(history, model.init())
+    if encoded is None:
+        parts = list(model.partition(history))
+        done: list[KeyOutcome] = []
+        for key, part in parts:
+            done.append(KeyOutcome(key, GENERAL, decide_general(part, model, budget)))
+            if progress is not None:
+                progress(len(done), len(parts))
+        return done
+    columns, appends = encoded
+    judged = _judge_unique_keys(history, columns, appends)
+    left = [number for number in range(len(columns.keys)) if number not in judged]
+    if left:
+        order = np.argsort(columns.key, kind="stable")
+        cuts = np.searchsorted(columns.key[order], np.arange(len(columns.keys) + 1))
+
+        def one(number: int) -> KeyOutcome:
+            rows = order[cuts[number] : cuts[number + 1]]
+            return _judge_searching(history, model, columns, number, rows, bool(appends[number]), budget)
+
+        for outcome in _in_parallel(one, left, len(columns)):
+            judged[outcome[0]] = outcome[1]
+            if progress is not None:
+                progress(len(judged), len(columns.keys))
+    return [judged[number] for number in range(len(columns.keys))]
+
+
+def _words(model: Model[Any]) -> frozenset[str]:
+    return model.words | {"read", "write"}
+
+
+def _in_parallel(
+    judge: Callable[[int], KeyOutcome], numbers: list[int], operations: int
+) -> Iterator[tuple[int, KeyOutcome]]:
+    """Yield each key's outcome. Threads, for compiled kernels run without the interpreter's lock."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if len(numbers) < 2 or cores < 2 or operations < COMPILE_FROM * 4 or not compilation_allowed():
+        for number in numbers:
+            yield number, judge(number)
+        return
+    with ThreadPoolExecutor(min(cores, len(numbers))) as pool:
+        yield from zip(numbers, pool.map(judge, numbers), strict=True)
+
+
+# --- unique values ---
+
+
+def _judge_unique_keys(history: History, columns: KeyColumns, appends: Any) -> dict[int, KeyOutcome]:
+    """Return the outcome of each key that the linear engine decides."""
+    rows = history.columns.row
+    judged: dict[int, KeyOutcome] = {}
+    possible = np.ones(len(columns.keys), dtype=bool)
+    if bool(appends.any()):
+        chained = unchain(columns, appends, history.table)
+        columns = chained.columns
+        possible = chained.done | ~appends
+        for number, pair in chained.disagreeing.items():
+            witness = _rows_of_items(columns, pair, rows)
+            judged[number] = KeyOutcome(columns.keys[number], UNIQUE, Illegal("two-predecessors", witness))
+        if not bool(possible.any()):
+            return judged
+        if not bool(possible.all()):
+            columns = columns.take(np.flatnonzero(possible[columns.key]))
+    answer = judge_unique(slotted(columns))
+    for number, status in enumerate(answer.status):
+        if not possible[number] or number in judged:
+            continue
+        if status == VALID:
+            judged[number] = KeyOutcome(columns.keys[number], UNIQUE, Legal())
+        elif status == ILLEGAL:
+            found = answer.contradictions[number]
+            witness = tuple(int(rows[columns.row[row]]) for row in found.operations)
+            illegal = Illegal(found.rule, witness, _reason(columns, found, rows))
+            judged[number] = KeyOutcome(columns.keys[number], UNIQUE, illegal)
+    return judged
+
+
+def _reason(columns: KeyColumns, found: Contradiction, rows: Ints) -> dict[str, Any]:
+    if not found.zones:
+        return {}
+    return {
+        "zones": [
+            {
+                "operations": [int(rows[columns.row[row]]) for row in zone.operations],
+                "earliest_return": zone.earliest_return,
+                "latest_call": zone.latest_call,
+            }
+            for zone in found.zones
+        ]
+    }
+
+
+def _rows_of_items(columns: KeyColumns, pair: tuple[int, int], rows: Ints) -> tuple[int, ...]:
+    """The two reads that disagree."""
+    return tuple(int(rows[columns.row[row]]) for row in pair)
+
+
+# --- everything else ---
+
+
+def _judge_searching(
+    history: History, model: Model[Any], columns: KeyColumns, number: int, rows: Ints, appends: bool, budget: Budget
+) -> KeyOutcome:
+    key, initial = columns.keys[number], int(columns.initial[number])
+    built: Automaton | int | None
+    if appends:
+        built = string_automaton(columns, rows, initial, model.init(), history.table)
+    else:
+        built = register_automaton(columns, rows, initial, history.table)
+    if built is None:
+        part = history.take(_all_rows(history, key))
+        return KeyOutcome(key, GENERAL, decide_general(part, model, budget))
+    numbers = history.columns.row
+    if isinstance(built, int):
+        return KeyOutcome(key, FRONTIER, Illegal("never-written", (int(numbers[columns.row[built]]),)))
+    answer = judge_frontier(built, budget)
+    return KeyOutcome(key, FRONTIER, _outcome(history, columns, built, answer))
+
+
+def _all_rows(history: History, key: Value) -> Ints:
+    return next(rows for name, rows in history.split() if name == key and type(name) is type(key))
+
+
+def _outcome(history: History, columns: KeyColumns, automaton: Automaton, answer: FrontierAnswer) -> Outcome:
+    if answer.valid is True:
+        return Legal(None, answer.steps, answer.peak_bytes)
+
+    def row(operation: int) -> int:
+        return int(history.columns.row[columns.row[automaton.row[operation]]])
+
+    at = answer.at
+    window = (answer.quiet_at, int(automaton.ret[at]) if automaton.ret[at] >= 0 else int(automaton.call[at]))
+    if answer.valid == "unknown":
+        hint = "a larger budget, values written once, or fewer clients on a key"
+        if answer.pending_operations:
+            hint += "; fewer operations that time out"
+        return Exhausted(
+            answer.exhausted, window, len(answer.open_operations), answer.pending_operations, hint,
+            answer.steps, answer.peak_bytes,
+        )  # fmt: skip
+    last = [
+        {
+            "state": automaton.describe(configuration["state"]),
+            "done": [row(op) for op in configuration["linearized"]],
+            "refused": [
+                {"row": row(op), "why": automaton.why(op, configuration["state"])}
+                for op in answer.open_operations
+                if op not in configuration["linearized"]
+            ],
+        }
+        for configuration in answer.configurations
+    ]
+    involved = tuple(dict.fromkeys([row(at), *(row(op) for op in answer.open_operations)]))
+    reason = {"at": row(at), "window": list(window), "mode": answer.mode, "last": last}
+    return Illegal("no-configuration", involved, reason, answer.steps, answer.peak_bytes)
