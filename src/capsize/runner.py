@@ -105,7 +105,7 @@ class _Run:
         self.folder = store.new_folder(root, self.config.folder_name, self.config.seed, started)
         self.label = f"{self.folder.name}-{os.getpid()}".lower()
         self.clock = MonotonicClock()
-        self.phase = "start"
+
         self.facts: dict[str, Any] = {
             "version": 1,
             "config": self.config.to_json(),
@@ -148,7 +148,7 @@ class _Run:
     # -- on the cluster ------------------------------------------------------------------------------------------
     def _on(self, place: Place) -> None:
         cluster, config = place.cluster, self.config
-        self.watcher.say(f"backend   {place.why}")
+        self._say(f"backend   {place.why}")
         refuse_impossible(self.made, cluster.backend)
         self.facts |= {
             "backend": {**cluster.backend.describe(), "name": cluster.backend.name, "why": place.why},
@@ -158,7 +158,7 @@ class _Run:
         store.write_json(self.folder / store.RUN, self.facts)
         cluster.start()
         ready_s = cluster.wait_ready(READY_S)
-        self.watcher.say(f"cluster   {len(cluster.nodes)} nodes of {config.system}, ready after {ready_s:.1f} s")
+        self._say(f"cluster   {len(cluster.nodes)} nodes of {config.system}, ready after {ready_s:.1f} s")
         self.clock = MonotonicClock()
         recorder = Recorder(self.folder / store.HISTORY, self.clock)
         self._link()
@@ -171,8 +171,7 @@ class _Run:
         finally:
             recorder.close()
         for problem in cluster.collect(self.folder / "nodes"):
-            log.warning("%s", problem)
-            self.watcher.say(f"warning   {problem}")
+            self._say(f"warning   {problem}")
 
     def _load_and_faults(self, cluster: Cluster, recorder: Recorder) -> None:
         config, system = self.config, self.made.system
@@ -216,7 +215,7 @@ class _Run:
                     raise recorder.failure
             if self.interruption.is_set():
                 recorder.phase("interrupted", by=self.interruption.by)
-                self.watcher.say(f"{self.interruption.by}: ending early; healing, judging what there is, cleaning up")
+                self._say(f"{self.interruption.by}: ending early; healing, judging what there is, cleaning up")
         finally:
             load.end()
             nemesis.stop()
@@ -234,7 +233,7 @@ class _Run:
                 interrupted=self.interruption,
             )  # fmt: skip
             if left:
-                self.watcher.say(f"warning   {left} final reads were not answered")
+                self._say(f"warning   {left} final reads were not answered")
         observer.stop()
         load.close()
         if recorder.failure is not None:
@@ -248,7 +247,7 @@ class _Run:
             if isinstance(state, Exception) or state.alive:
                 continue
             recorder.nemesis("crash", {"node": node.name, "code": state.code})
-            self.watcher.say(f"warning   the process of {node.name} ended by itself (code {state.code}); started again")
+            self._say(f"warning   the process of {node.name} ended by itself (code {state.code}); started again")
             errors = holds.on_each([node.name], lambda name: cluster.restart(cluster.node(name)))
             if errors:
                 log.warning("%s could not be started again: %s", node.name, errors)
@@ -265,8 +264,10 @@ class _Run:
     # -- after it -------------------------------------------------------------------------------------------------
     def _judge(self) -> Finished:
         self.watcher.show(Snapshot(self.clock.now_ns() / 1e9, self.config.time_limit_s, "judging", {}, None, None, ()))
+        log.info("judging")
         verdict = judge(self.folder)
         write_verdict(self.folder, verdict)
+        log.info("judged: %s", verdict.valid)
         report: Path | None = None
         try:
             from capsize.report.html import write_html
@@ -274,7 +275,7 @@ class _Run:
             report = write_html(self.folder)
         except Exception as error:  # a report is no part of the verdict
             log.exception("the report was not written")
-            self.watcher.say(f"warning   {store.REPORT} was not written: {type(error).__name__}: {error}")
+            self._say(f"warning   {store.REPORT} was not written: {type(error).__name__}: {error}")
         return Finished(self.config, self.folder, verdict, report, self.interruption.by)
 
     def _clean_up(self, cluster: Cluster) -> None:
@@ -282,12 +283,16 @@ class _Run:
             cluster.destroy()
         except Exception as error:  # a clean-up is no part of the verdict
             log.exception("the clean-up failed")
-            self.watcher.say(
+            self._say(
                 f"warning   clean-up: {type(error).__name__}: {error}; capsize cleanup takes away what is left"
             )
+
+    def _say(self, text: str) -> None:
+        log.info("%s", text)
+        self.watcher.say(text)
 
     def _link(self) -> None:
         try:
             store.link_latest(self.folder)
         except StoreError as error:
-            self.watcher.say(f"warning   {error}")
+            self._say(f"warning   {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 
@@ -14,12 +13,11 @@ from capsize.interrupts import Interrupted, interruptible
 def test_a_signal_before_the_load_raises_and_afterwards_only_sets() -> None:
     with interruptible() as interruption:
         with pytest.raises(Interrupted):
-            os.kill(os.getpid(), signal.SIGTERM)
-            signal.pause()
+            signal.raise_signal(signal.SIGTERM)
         assert interruption.by == "SIGTERM"
     with interruptible() as interruption:
         interruption.gentle = True
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert interruption.wait(5)
         assert interruption.by == "SIGINT"
 

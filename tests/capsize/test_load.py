@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ def refused() -> Exception:
         (READ, None, TimeoutError("timed out"), "fail", 3),
         (WRITE, DefiniteError("connection refused"), Reply(None), "fail", 3),
         (WRITE, refused(), Reply(None), "fail", 3),
-        (WRITE, socket.timeout("connecting"), Reply(None), "fail", 3),
+        (WRITE, TimeoutError("connecting"), Reply(None), "fail", 3),
         (WRITE, None, Reply({"no": "value"}), "info", 13),  # type: ignore[arg-type]
     ],
 )

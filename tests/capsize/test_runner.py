@@ -24,7 +24,9 @@ ADAPTER = "fake_cluster:FakeSystem"
 FAULTS = ("kill-leader", "partition", "pause-disk")
 
 
-def carry_out(tmp_path: Path, world: World, *, able: tuple[str, ...] = ("processes", "network", "disks"), **settings: Any) -> Finished:
+def carry_out(
+    tmp_path: Path, world: World, *, able: tuple[str, ...] = ("processes", "network", "disks"), **settings: Any
+) -> Finished:
     def place(made: Plan, label: str) -> Place:
         cluster = cluster_of(world, made.system, able)
         refuse_impossible(made, cluster.backend)

@@ -86,7 +86,9 @@ class FakeNode:
         if self.name in self.world.gone:
             raise BackendError(f"{self.name}: the host is gone")
         alive = self.world.alive[self.name]
-        return ProcessState(alive, 1 if alive else None, ("T" if self.world.stopped[self.name] else "S") if alive else None)
+        return ProcessState(
+            alive, 1 if alive else None, ("T" if self.world.stopped[self.name] else "S") if alive else None
+        )
 
     def drop_from(self, peers: Sequence[Any]) -> None:
         self._order("drop")

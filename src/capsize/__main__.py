@@ -1,0 +1,5 @@
+"""`python -m capsize`."""
+
+from capsize.cli import main
+
+main()

@@ -1,0 +1,68 @@
+"""The text on stdout: verdict first, the command that repeats the run last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from capsize.report.text import render
+from capsize.verdict import Anomaly, Axis, Finding, Validity, Verdict
+
+REPEAT = "capsize run --system raft --workload register --seed 7"
+HEALTH: dict[str, Any] = {
+    "operations": 4812,
+    "faults": {"kill-leader": {"intended": 5, "landed": 5, "skipped": 0, "failed": 0},
+               "partition": {"intended": 4, "landed": 4, "skipped": 0, "failed": 0}},
+}  # fmt: skip
+
+
+def verdict(safety: Validity, *anomalies: Anomaly, coverage: Finding | None = None, **health: Any) -> Verdict:
+    reasons = tuple(reason for anomaly in anomalies for reason in anomaly.because)
+    axes = {Axis.SAFETY: Finding(safety, reasons), Axis.COVERAGE: coverage or Finding(True)}
+    return Verdict("run", axes, anomalies, {"health": HEALTH | health})
+
+
+def text(of: Verdict, report: Path | None = Path("store/register/x/report.html")) -> str:
+    return render(of, workload="register", seed=7, report=report, repeat=REPEAT)
+
+
+def test_a_valid_run_is_three_lines() -> None:
+    assert text(verdict(True)).splitlines() == [
+        "VALID    register · seed 7 · 4,812 operations · faults landed 9/9",
+        "  report  store/register/x/report.html",
+        f"  repeat  {REPEAT}",
+    ]
+
+
+def test_an_anomaly_is_told_with_its_key_and_its_reasons_once() -> None:
+    lost = Anomaly(
+        "lost-write", ("p1 was told 18 was written at 12.377 s; no read after 12.402 s sees it", "so"), key=3
+    )
+    assert text(verdict(False, lost)).splitlines() == [
+        "INVALID  register · seed 7 · 1 anomaly in 4,812 operations · faults landed 9/9",
+        "  lost-write  key 3: p1 was told 18 was written at 12.377 s; no read after 12.402 s sees it",
+        "      so",
+        "  report  store/register/x/report.html",
+        f"  repeat  {REPEAT}",
+    ]
+
+
+def test_what_is_missing_for_valid_is_told() -> None:
+    missing = Finding("unknown", ("partition never landed: no node is 'leader' now",))
+    told = text(verdict(True, coverage=missing), report=None).splitlines()
+    assert told[0].startswith("UNKNOWN  register")
+    assert told[1] == "  coverage unknown: partition never landed: no node is 'leader' now"
+    assert told[-1] == f"  repeat  {REPEAT}"
+
+
+def test_many_anomalies_are_counted_and_the_first_shown() -> None:
+    many = [Anomaly("stale-read", (f"reason {number}",), key=number) for number in range(12)]
+    told = text(verdict(False, *many))
+    assert "12 anomalies in" in told
+    assert "… and 7 more, in the report" in told
+
+
+def test_skipped_faults_are_not_counted_as_intended() -> None:
+    faults = {"kill-leader": {"intended": 2, "landed": 1, "skipped": 1, "failed": 0}}
+    assert "faults landed 1/2, 1 skipped" in text(verdict(True, faults=faults))
+    assert "no faults" in text(verdict(True, faults={}))
