@@ -25,15 +25,7 @@ from typing import Any
 
 from capsize.checker.models.model import Model, plain
 from capsize.checker.reduction import Item, observed, same_value, smallest_proof, written
-from capsize.checker.surroundings import (
-    ActiveFault,
-    at,
-    fate_of,
-    faults_between,
-    landed_faults,
-    origin_ns,
-    place_of,
-)
+from capsize.checker.surroundings import Surroundings, at, fate_of, faults_between, place_of
 from capsize.checker.trace import TraceEvent
 from capsize.history import History
 from capsize.op import Operation, Value
@@ -60,9 +52,7 @@ class Case:
     proof: tuple[Item, ...]
     everything: tuple[Operation, ...]
     numbers: Mapping[tuple[int, int], int]
-    faults: tuple[ActiveFault, ...]
-    traces: Sequence[TraceEvent]
-    origin: tuple[int, int] | None
+    around: Surroundings
 
     def no(self, op: Operation) -> str:
         return f"#{self.numbers[op.process, op.call]}"
@@ -74,11 +64,13 @@ class Case:
 
 def explained(verdict: Verdict, history: History, model: Model[Any], *, traces: Sequence[TraceEvent] = ()) -> Verdict:
     """Return `verdict` with every anomaly explained as far as that can be proven."""
-    told = tuple(explain(anomaly, history, model, traces=traces) for anomaly in verdict.anomalies)
-    return replace(verdict, anomalies=told)
+    if not any(anomaly.name == RENAMED for anomaly in verdict.anomalies):
+        return verdict
+    around = Surroundings.of(history, traces)
+    return replace(verdict, anomalies=tuple(explain(one, history, model, around) for one in verdict.anomalies))
 
 
-def explain(anomaly: Anomaly, history: History, model: Model[Any], *, traces: Sequence[TraceEvent] = ()) -> Anomaly:
+def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surroundings | None = None) -> Anomaly:
     """Return `anomaly` with its smallest proven witness, its name and its argument; unchanged if none is proven.
 
     Cost: some hundred runs of the oracle on the witness; linear passes over the operations of its key.
@@ -91,10 +83,7 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], *, traces: Se
     if proof is None:
         return anomaly
     numbers = {(op.process, op.call): int(row) for op, row in zip(everything, part.columns.row, strict=True)}
-    case = Case(
-        anomaly.key, proof, everything, numbers, landed_faults(history.faults), traces,
-        origin_ns(history, traces) if traces else None,
-    )  # fmt: skip
+    case = Case(anomaly.key, proof, everything, numbers, around or Surroundings.of(history))
     name, sentences = _argue(case)
     witness = [item.shown for item in proof]
     if name == "dirty-read":
@@ -213,7 +202,9 @@ def _tell_overtaken(case: Case, found: Overtaken) -> tuple[str, list[str]]:
     read, after = found.read, found.after
     old, new = observed(read)[0], written(after)[0]
     since = after.ret if found.seen is None else found.seen.ret
+    since_ns = after.return_ns if found.seen is None else found.seen.return_ns
     assert since is not None
+    assert since_ns is not None
     later = [op for op in case.everything if op.outcome == "ok" and op.call > since and observed(op)]
     saw_new = [op for op in case.everything if op.outcome == "ok" and _has(observed(op), new)]
     saw_new_later = [op for op in later if _has(observed(op), new)]
@@ -233,32 +224,37 @@ def _tell_overtaken(case: Case, found: Overtaken) -> tuple[str, list[str]]:
             f"{case.no(found.before)} was answered at {at(found.before.return_ns)}, before {case.no(after)} was "
             f"called at {at(after.call_ns)}."
         )
-    if not saw_new:
+    if gone and not saw_new:
         sentences.append(f"Nobody ever saw {plain(new)}: {_count(len(later), 'later answer')} showed something else.")
     elif gone:
-        sentences.append(f"After {at(read.call_ns)} nobody saw {plain(new)} again.")
-    else:
+        sentences.append(f"After {at(since_ns)} nobody saw {plain(new)} again.")
+    elif saw_new:
         others = sorted({op.node or "?" for op in saw_new})
-        sentences.append(f"Others did see {plain(new)}, on {', '.join(others)}.")
-    sentences += _terms(case, read, after)
+        sentences.append(f"{plain(new)} was seen on {', '.join(others)}.")
+    sentences += _behind(read, after)
     place = place_of(after)
-    if place is not None and case.origin is not None and after.return_ns is not None:
-        sentences += fate_of(place, after.return_ns, case.traces, case.origin)
+    if place is not None and after.return_ns is not None:
+        sentences += fate_of(place, after.return_ns, None if gone else read.return_ns, case.around)
     return ("lost-write" if gone else "stale-read"), sentences
 
 
-def _terms(case: Case, read: Operation, after: Operation) -> list[str]:
+def _behind(read: Operation, after: Operation) -> list[str]:
+    """Return what the answers' own terms and log indices say about the two."""
+    place, told = place_of(after), read.meta.get("log_index")
     term, told_term = read.meta.get("term"), after.meta.get("term")
     one, other = read.meta.get("served_by"), after.meta.get("served_by")
-    if not isinstance(term, int) or not isinstance(told_term, int) or term == told_term or not one or not other:
-        return []
-    if term < told_term:
-        return [
-            f"{one} still answered in term {term}, after {other} had answered in term {told_term}: its time was over."
-        ]
-    return [
-        f"The write was acknowledged by {other} in term {told_term}; the later answer came from {one} in term {term}."
-    ]
+    sentences: list[str] = []
+    if one and other and isinstance(term, int) and isinstance(told_term, int):
+        if term < told_term:
+            sentences.append(f"{one} answered in term {term}, after {other} had answered in term {told_term}.")
+        if term > told_term:
+            sentences.append(
+                f"The write was acknowledged by {other} in term {told_term}; the later answer came from {one} in "
+                f"term {term}."
+            )
+    if one and place is not None and isinstance(told, int) and told < place[0] and read.f in ("read", "get"):
+        sentences.append(f"{one} answered from log index {told}; the write stood at {place[0]}.")
+    return sentences
 
 
 def _tell_plainly(case: Case) -> list[str]:
@@ -286,9 +282,9 @@ def _weakened(case: Case) -> list[str]:
 def _faults(case: Case, witness: Sequence[Operation]) -> list[str]:
     start = min(op.call_ns for op in witness)
     end = max(op.return_ns if op.return_ns is not None else op.call_ns for op in witness)
-    active = faults_between(case.faults, start, end)
+    active = faults_between(case.around.faults, start, end)
     if not active:
-        return ["No fault was active between the first and the last of these operations."] if case.faults else []
+        return ["No fault was active between the first and the last of these operations."] if case.around.faults else []
     return [f"Active meanwhile: {'; '.join(str(fault) for fault in active[:4])}."]
 
 

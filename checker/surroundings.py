@@ -32,6 +32,25 @@ class ActiveFault:
         return f"{self.name} of {', '.join(self.targets) or 'the cluster'} (from {at(self.start_ns)} {until})"
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The faults that landed, and the nodes' events in the order of their clock, placed on the run's (`origin_ns`)."""
+
+    faults: tuple[ActiveFault, ...] = ()
+    events: tuple[TraceEvent, ...] = ()
+    placed: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, history: History, traces: Sequence[TraceEvent] = ()) -> Surroundings:
+        """Gather what is known around `history`; linear, and a sort of the events that matter."""
+        told = [event for event in traces if event.ev in _TOLD]
+        placed = origin_ns(history, told) if told else None
+        return cls(landed_faults(history.faults), tuple(sorted(told, key=lambda event: event.mono)), placed)
+
+
+_TOLD = frozenset({"append", "truncate", "become_leader", "apply"})
+
+
 def at(time_ns: int) -> str:
     """Return a moment of the run.
 
@@ -106,19 +125,23 @@ def origin_ns(history: History, traces: Sequence[TraceEvent]) -> tuple[int, int]
     return int(median((low + high) / 2 for low, high in bounds)), low - high
 
 
-def fate_of(place: tuple[int, int], told_ns: int, traces: Sequence[TraceEvent], placed: tuple[int, int]) -> list[str]:
+def fate_of(place: tuple[int, int], told_ns: int, until_ns: int | None, around: Surroundings) -> list[str]:
     """Return what the nodes' own events say about the entry at `place`, acknowledged at `told_ns`.
 
-    At most four sentences. `placed` is what `origin_ns` returned.
+    Up to `until_ns`, or to the end. At most four sentences.
     """
+    if around.placed is None:
+        return []
     index, term = place
-    origin, slack = placed
+    origin, slack = around.placed
     had: dict[str, int] = {}
     lost: list[str] = []
     led: list[str] = []
     other: list[str] = []
-    for event in sorted(traces, key=lambda event: event.mono):
+    for event in around.events:
         when = event.mono - origin
+        if until_ns is not None and when > until_ns + slack:
+            break
         name = f"{event.node} at {at(when)}"
         if event.ev == "append" and any((entry.index, entry.term) == place for entry in event.entries()):
             had.setdefault(event.node, when)
@@ -137,7 +160,7 @@ def fate_of(place: tuple[int, int], told_ns: int, traces: Sequence[TraceEvent], 
     sentences: list[str] = []
     if had:
         early = [node for node, when in had.items() if when <= told_ns + slack]
-        where = _names(early) or "no node"
+        where = _names(sorted(early)) or "no node"
         sentences.append(
             f"By the nodes' own account, entry {index} of term {term} was on {where} when it was acknowledged."
         )

@@ -13,7 +13,7 @@ from capsize.checker.linearizability import check_linearizable
 from capsize.checker.models import MODELS
 from capsize.checker.outcome import Illegal
 from capsize.checker.reduction import Item, closed, impossible, smallest_proof
-from capsize.checker.surroundings import landed_faults, origin_ns
+from capsize.checker.surroundings import Surroundings, landed_faults, origin_ns
 from capsize.checker.trace import NodeState, TraceEvent
 from capsize.checker.wgl import decide_wgl
 from capsize.history import History
@@ -70,8 +70,8 @@ def test_one_old_answer_is_a_stale_read_while_others_see_the_new_value() -> None
         op(4, "read", None, 40, 41, 18),
     )
     assert told.name == "stale-read"
-    assert "Others did see 18, on n4." in told.because
-    assert "n3 still answered in term 4, after n2 had answered in term 5: its time was over." in told.because
+    assert "18 was seen on n4." in told.because
+    assert "n3 answered in term 4, after n2 had answered in term 5." in told.because
 
 
 def test_a_value_that_comes_back_is_told_by_who_had_seen_it_go() -> None:
@@ -170,7 +170,9 @@ def test_the_nodes_own_events_say_where_the_entry_was_and_how_it_went() -> None:
     placed = origin_ns(history, traces)
     assert placed is not None
     assert abs(placed[0] - base) <= placed[1] + MS
-    told = explain(Anomaly("not-linearizable", (), tuple(history), key=3), history, CAS, traces=traces)
+    told = explain(
+        Anomaly("not-linearizable", (), tuple(history), key=3), history, CAS, Surroundings.of(history, traces)
+    )
     text = " ".join(told.because)
     assert told.name == "lost-write"
     assert "entry 93 of term 4 was on n2 when it was acknowledged" in text
