@@ -8,6 +8,7 @@ Standard library and pysyncobj only; uploaded by `pysyncobj.py`. Started as `pyt
 from __future__ import annotations
 
 import json
+import logging
 import socketserver
 import sys
 import threading
@@ -19,6 +20,7 @@ DEFINITE = ("QUEUE_FULL", "MISSING_LEADER", "NOT_LEADER", "REQUEST_DENIED")
 """Reasons given before anything was added to a log; DISCARDED and LEADER_CHANGED come after that."""
 PORT = ":1"
 """PySyncObj names a node by its address; ours are names, `where` says how each is reached."""
+ROLES = ("follower", "candidate", "leader")
 APPLY_S = 60.0
 
 
@@ -50,7 +52,7 @@ def replicated_map(config: dict[str, Any]) -> Any:
         def status(self) -> dict[str, Any]:
             told = self.getStatus()
             return {
-                "role": ("follower", "candidate", "leader")[told["state"]],
+                "role": ROLES[told["state"]],
                 "term": told["raft_term"],
                 "leader": name_of(told["leader"]),
                 "vote": name_of(self._SyncObj__votedForNodeId),
@@ -65,6 +67,7 @@ def replicated_map(config: dict[str, Any]) -> Any:
     conf = SyncObjConf(
         bindAddress="{}:{}".format(*config["listen_peer"]),
         commandsWaitLeader=False,
+        onStateChanged=lambda old, new: logging.info("role %s -> %s", ROLES[old], ROLES[new]),
         appendEntriesUseBatch=config["batch"],
         connectionRetryTime=0.5,
         **kept,
@@ -158,6 +161,8 @@ class Session(socketserver.StreamRequestHandler):
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.info("started: %s", Path(sys.argv[1]).read_text())
     Server(json.loads(Path(sys.argv[1]).read_text())).serve_forever()
 
 

@@ -1,0 +1,96 @@
+"""`capsize doctor`: prove an adapter on a real cluster, and print what can be tested on it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capsize.cli import options
+from capsize.config import parse_options
+from capsize.errors import AdapterError, CapsizeError, UsageError, no_such
+
+if TYPE_CHECKING:
+    from capsize.cluster.backend import Backend
+    from capsize.cluster.system import System
+    from capsize.doctor import Finding
+
+MARKS = {"good": "good ", "bad": "BAD  ", "note": "note ", "skipped": "skip "}
+NEEDS_WORK = 1
+
+
+def doctor(
+    system: Annotated[str, typer.Argument(help="System, or module:Class, or file.toml (capsize list systems).")],
+    backend: options.Backend = "auto",
+    nodes: options.Nodes = 3,
+    opt: options.Options = [],  # noqa: B006
+    only: Annotated[str, typer.Option("--only", help="Comma-separated checks instead of all.")] = "",
+    timeout: options.Timeout = 3.0,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Start a cluster of SYSTEM, try everything that campaigns rely on, and say what the adapter gets wrong."""
+    from capsize.cluster.choose import choose_backend
+    from capsize.doctor import CHECKS, examine
+    from capsize.doctor.examination import FRESH
+
+    checks = [word.strip() for word in only.split(",") if word.strip()]
+    for word in checks:
+        if word not in (*CHECKS, FRESH):
+            raise no_such("check", word, (*CHECKS, FRESH), flag="--only")
+    chosen = parse_options(opt)
+    _make(system, chosen).prepare()
+    places: list[str] = []
+
+    def place(label: str) -> Backend:
+        made, why = choose_backend(backend, label)
+        places.append(why)
+        return made
+
+    def say(finding: Finding) -> None:
+        if not (quiet or as_json):
+            print(f"{MARKS[finding.verdict]} {finding.check:<12} {finding.says}", file=sys.stderr, flush=True)
+
+    found = examine(
+        lambda: _make(system, chosen), place, nodes=nodes, timeout_s=timeout, only=checks, say=say
+    )  # fmt: skip
+    bad = [finding for finding in found.findings if finding.verdict == "bad"]
+    words = ["capsize", "doctor", system, "--backend", backend, "--nodes", str(nodes)]
+    words += [word for key, value in sorted(chosen.items()) for word in ("--opt", f"{key}={value}")]
+    words += ["--only", only] if only else []
+    if as_json:
+        findings = [{"check": f.check, "verdict": f.verdict, "says": f.says} for f in found.findings]
+        print(json.dumps({"version": 1, "healthy": found.healthy, "findings": findings, "coverage": found.coverage}))
+        return 0 if found.healthy else NEEDS_WORK
+    counted = f"{len(bad)} of {len(found.findings)} findings must change" if bad else f"{len(found.findings)} findings"
+    print(f"{'HEALTHY' if found.healthy else 'NEEDS WORK'}  {system} · {counted} · {places[0]}")
+    for finding in bad:
+        print(f"  {finding.check}  {finding.says}")
+    for line in found.coverage:
+        print(f"  {line}")
+    print(f"  repeat    {shlex.join(words)}")
+    return 0 if found.healthy else NEEDS_WORK
+
+
+def _make(word: str, chosen: dict[str, str]) -> System:
+    """Return a new, guarded adapter; raises UsageError or AdapterError telling everything that is wrong with it."""
+    from capsize.cluster.adapter import guard, load_problems
+    from capsize.cluster.system import System
+    from capsize.registry import load_system
+
+    cls = load_system(word)
+    problems = load_problems(cls, word)
+    if problems is not None or not (isinstance(cls, type) and issubclass(cls, System)):
+        raise problems or UsageError(f"{word} is no capsize.cluster.system.System")
+    for option in chosen:
+        if option not in cls.options:
+            raise no_such(f"option of {word}", option, cls.options, flag="--opt", listing="systems")
+    try:
+        return guard(cls(**chosen))
+    except CapsizeError:
+        raise
+    except Exception as error:  # an adapter's own code
+        raise AdapterError(f"the adapter {word} refused its options: {type(error).__name__}: {error}") from error

@@ -1,0 +1,73 @@
+"""The leader that `status` names is the node that takes writes, found by holding nodes still and timing writes.
+
+While the true leader is stopped nobody accepts a write until a new one is elected; while another node is stopped,
+writes go on at once. Which node's absence stalls writes does not depend on what any node says of itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+from capsize.cluster.node import Node
+from capsize.doctor.finding import Finding, bad, good, note, skipped
+from capsize.doctor.patient import Patient
+from capsize.errors import AdapterError
+
+STALL_S = 0.08
+"""No election is quicker than this; a write that is not stalled is."""
+ELECTION_S = 40.0
+
+
+def leader(patient: Patient) -> Iterator[Finding]:
+    """Stop the named leader, then another node, and compare how long writes stall."""
+    if not patient.tells_leader:
+        yield skipped("leader", "status() is not written: faults that aim at the leader are refused")
+        return
+    if len(patient.nodes) < 3:
+        yield skipped("leader", "needs three nodes")
+        return
+    named, term = _named(patient)
+    without_leader_s = _stall(patient, named)
+    after, later = _named(patient, not_before=term)
+    other = next(node for node in patient.nodes if node is not after)
+    without_other_s = _stall(patient, other)
+    told = f"writes stalled {without_leader_s:.2f} s without {named.name}, {without_other_s:.2f} s without a follower"
+    if without_leader_s < STALL_S or without_leader_s < without_other_s / 2:
+        yield bad("leader", f"status() names {named.name}, but {told}: it is not the node that takes writes")
+    elif term is None or later is None:
+        yield good("leader", f"the named leader takes the writes ({told})")
+        yield note("leader", "status() tells no term: leaders of different terms cannot be told apart")
+    elif later < term or (after is not named and later == term):
+        yield bad(
+            "leader", f"{named.name} led in term {term}, and {after.name} after it in term {later}: terms must grow"
+        )
+    else:
+        yield good("leader", f"the named leader takes the writes ({told})")
+
+
+def _named(patient: Patient, *, not_before: int | None = None) -> tuple[Node, int | None]:
+    """Return the leader once the cluster names one."""
+    deadline = time.monotonic() + ELECTION_S
+    while time.monotonic() < deadline:
+        node, term = patient.cluster.leader()
+        if node is not None and (not_before is None or term is None or term >= not_before):
+            return node, term
+        time.sleep(0.05)
+    raise AdapterError(f"status() named no leader within {ELECTION_S:g} s")
+
+
+def _stall(patient: Patient, absent: Node) -> float:
+    """Return how long it takes until another node accepts a write while `absent` is stopped; it goes on afterwards."""
+    others = tuple(node for node in patient.nodes if node is not absent)
+    for node in others:  # connections and caches are warm before anything is timed
+        patient.write(patient.key(), patient.number(), among=(node, *others))
+    absent.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        patient.write(patient.key(), patient.number(), among=others, within_s=ELECTION_S)
+        return time.monotonic() - began
+    finally:
+        absent.signal(signal.SIGCONT)
+        patient.write(patient.key(), patient.number(), within_s=ELECTION_S)
