@@ -14,7 +14,8 @@ found it impossible; otherwise it is handed back as the engine gave it. The name
     lost-update    two compare-and-set both took a value that was written once
     not-linearizable   none of these
 
-Operations are written `#93`: their number in the history.
+The first sentence is the whole in one line, the others argue it. Operations are written `#93`: their number in the
+history.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from capsize.checker.surroundings import Surroundings, at, fate_of, faults_betwe
 from capsize.checker.trace import TraceEvent
 from capsize.history import History
 from capsize.op import Operation, Value
-from capsize.verdict import Anomaly, Verdict
+from capsize.verdict import Anomaly, Axis, Finding, Verdict
 
 RENAMED = "not-linearizable"
+GRAVITY = ("lost-write", "lost-update", "dirty-read", "garbage-read", "future-read", "stale-read")
+"""The gravest comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,25 @@ class Case:
         return "" if self.key is None else f" key {plain(self.key)}"
 
 
+def _on(key: Value) -> str:
+    return "" if key is None else f" on key {plain(key)}"
+
+
 def explained(verdict: Verdict, history: History, model: Model[Any], *, traces: Sequence[TraceEvent] = ()) -> Verdict:
     """Return `verdict` with every anomaly explained as far as that can be proven."""
     if not any(anomaly.name == RENAMED for anomaly in verdict.anomalies):
         return verdict
     around = Surroundings.of(history, traces)
-    return replace(verdict, anomalies=tuple(explain(one, history, model, around) for one in verdict.anomalies))
+    told = [(one, explain(one, history, model, around)) for one in verdict.anomalies]
+    told.sort(key=lambda pair: GRAVITY.index(pair[1].name) if pair[1].name in GRAVITY else len(GRAVITY))
+    axes = dict(verdict.axes)
+    safety = axes.get(Axis.SAFETY)
+    if safety is not None:
+        replaced = {line for one, new in told if new is not one for line in one.because}
+        because = [line for line in safety.because if line not in replaced]
+        because += [f"{new.name}{_on(new.key)}: {new.because[0]}" for one, new in told if new is not one]
+        axes[Axis.SAFETY] = Finding(safety.valid, tuple(because))
+    return replace(verdict, axes=axes, anomalies=tuple(new for _, new in told))
 
 
 def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surroundings | None = None) -> Anomaly:
@@ -125,17 +141,20 @@ def _from_nowhere(case: Case) -> tuple[str, list[str]] | None:
                     other = refused[0]
                     why = f" ({other.error})" if other.error else ""
                     return "dirty-read", [
+                        f"{_who(op)} read {plain(value)}, and the only write of it was answered fail.",
                         read,
                         f"{plain(value)} was asked for only by {_who(other)} ({case.no(other)}, called at "
                         f"{at(other.call_ns)}), and that was answered fail{why}: it must never have any effect.",
                     ]
                 return "garbage-read", [
+                    f"{_who(op)} read {plain(value)}, which nobody ever wrote.",
                     read,
                     f"No operation of the history ever wrote {plain(value)} to{case.on_key or ' it'}.",
                 ]
             if op.ret is not None and all(other.call > op.ret for other in writers):
                 first = min(writers, key=lambda other: other.call)
                 return "future-read", [
+                    f"{_who(op)} read {plain(value)} before anybody had asked for it to be written.",
                     f"{_told(case, op)}.",
                     f"{plain(value)} was first asked to be written at {at(first.call_ns)} ({case.no(first)}), "
                     "after that answer.",
@@ -188,6 +207,7 @@ def _taken_twice(case: Case) -> tuple[str, list[str]] | None:
             if same_value(observed(one)[0], observed(other)[0]) and _writers(case, observed(one)[0]) <= 1:
                 old = plain(observed(one)[0])
                 return "lost-update", [
+                    f"Two compare-and-set both replaced {old}, which was there only once.",
                     f"{_told(case, one)}.",
                     f"{_told(case, other)}.",
                     f"Both found {old}, which was there only once: after the first of them it was gone.",
@@ -214,7 +234,12 @@ def _tell_overtaken(case: Case, found: Overtaken) -> tuple[str, list[str]]:
     newer_term = isinstance(term, int) and isinstance(told_term, int) and term > told_term
     told_old = {op.node or f"p{op.process}" for op in saw_old}
     gone = acknowledged and not saw_new_later and (newer_term or len(told_old) > 1)
-    sentences = [f"{_told(case, after)}."]
+    if gone:
+        vanished = "nobody ever saw it" if not saw_new else f"after {at(since_ns)} nobody saw it again"
+        sentences = [f"{_who(after)} was told that {plain(new)} was written ({_brief(after)}); {vanished}."]
+    else:
+        sentences = [f"{_who(read)} read {plain(old)} ({_brief(read)}), though {plain(new)} had replaced it."]
+    sentences.append(f"{_told(case, after)}.")
     if found.seen is not None:
         sentences.append(f"{_told(case, found.seen)}: {plain(new)} had taken effect.")
     origin = "the initial value" if found.before is None else f"from {case.no(found.before)}"
@@ -259,7 +284,8 @@ def _behind(read: Operation, after: Operation) -> list[str]:
 
 def _tell_plainly(case: Case) -> list[str]:
     ops = sorted((item.judged for item in case.proof), key=lambda op: op.call)
-    sentences = [f"{_told(case, op)}." for op in ops]
+    sentences = [f"No order of {_count(len(ops), 'operation')} explains what their clients were told."]
+    sentences += [f"{_told(case, op)}." for op in ops]
     for one in ops:
         after = [op for op in ops if one.ret is not None and op.call > one.ret]
         next_end = min((op.ret for op in after if op.ret is not None), default=None)
@@ -268,7 +294,6 @@ def _tell_plainly(case: Case) -> list[str]:
             names = ", ".join(case.no(op) for op in nearest[:4])
             were = "was" if len(nearest) == 1 else "were"
             sentences.append(f"{case.no(one)} was answered at {at(one.return_ns)}, before {names} {were} called.")
-    sentences.append(f"No order of these {len(ops)} operations explains all of these answers.")
     return sentences
 
 
@@ -305,6 +330,14 @@ def _told(case: Case, op: Operation) -> str:
     if op.f == "cas" and observed(op):
         done += f" where {plain(observed(op)[0])} was"
     return f"{who} was told{when} that {what} {done}{to} ({about})"
+
+
+def _brief(op: Operation) -> str:
+    words = [at(op.return_ns)] if op.return_ns is not None else []
+    words += [str(op.meta.get("served_by") or op.node)] if op.meta.get("served_by") or op.node else []
+    words += [f"term {op.meta['term']}"] if isinstance(op.meta.get("term"), int) else []
+    words += [f"index {op.meta['log_index']}"] if isinstance(op.meta.get("log_index"), int) else []
+    return ", ".join(words)
 
 
 def _evidence(op: Operation) -> str:

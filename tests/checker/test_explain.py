@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from capsize.checker.budget import Budget
-from capsize.checker.explain import explain
+from capsize.checker.explain import explain, explained
 from capsize.checker.linearizability import check_linearizable
 from capsize.checker.models import MODELS
 from capsize.checker.outcome import Illegal
@@ -18,7 +18,7 @@ from capsize.checker.trace import NodeState, TraceEvent
 from capsize.checker.wgl import decide_wgl
 from capsize.history import History
 from capsize.op import Operation, Value
-from capsize.verdict import Anomaly
+from capsize.verdict import Anomaly, Axis
 
 CAS = MODELS["cas-register"]()
 MS = 1_000_000
@@ -91,7 +91,7 @@ def test_a_value_of_a_refused_write_is_a_dirty_read() -> None:
     told = retold(op(1, "write", 17, 1, 2, outcome="fail", error="not the leader"), op(2, "read", None, 5, 6, 17))
     assert told.name == "dirty-read"
     assert len(told.operations) == 2
-    assert "answered fail (not the leader)" in told.because[1]
+    assert "answered fail (not the leader)" in told.because[2]
 
 
 def test_a_value_nobody_wrote_is_garbage_and_one_from_the_future_is_early() -> None:
@@ -216,7 +216,10 @@ def test_the_engines_own_witness_is_enough_to_start_from() -> None:
     history = History.of([
         *NOISE, op(1, "write", 17, 10, 12), op(2, "cas", (17, 18), 20, 22, True), op(3, "read", None, 30, 31, 17),
     ])  # fmt: skip
-    verdict = check_linearizable(history, CAS)
-    told = explain(verdict.anomalies[0], history, CAS)
-    assert told.name == "stale-read"
-    assert len(told.operations) == 3
+    told = explained(check_linearizable(history, CAS), history, CAS)
+    assert [anomaly.name for anomaly in told.anomalies] == ["stale-read"]
+    assert len(told.anomalies[0].operations) == 3
+    assert told.axes[Axis.SAFETY].because == (
+        "stale-read on key 3: p3 read 17 (0.031 s, n3), though 18 had replaced it.",
+    )
+    assert told.axes[Axis.SAFETY].valid is False
