@@ -6,10 +6,12 @@ JSON lines on stdin, answers leave as JSON lines on stdout: `{"id": 1, "do": "fr
 when the order had been carried out. Orders on the process, on the network and on the disk each keep their own
 order; everything else runs beside them, so that a write that hangs on a frozen disk never delays the thaw.
 
-When stdin ends, the controller is gone: everything is healed, and on a node that lives in the controller's own
-machine the system's process is ended and the disk unmounted as well.
+When stdin ends, or no order came for `deadman_s`, the controller is gone: everything is healed, and on a host that
+is not thrown away afterwards (`ends`) the system's process is ended, the disk unmounted and our firewall chain removed
+as well; with `removes`, the node's folder too.
 
-Started as `python3 agent.py '{"label": …, "node": …, "root": …, "disk_mb": 256, "ends": true, "private": true}'`.
+Started as `python3 agent.py '{"label": …, "node": …, "root": …}'`; further keys: `disk_mb` (256), `ends`, `removes`,
+`private` (root's mounts in a namespace of the agent's own), `deadman_s`, `owner`.
 """
 # Paths come as text and go to the C library as text.
 # ruff: noqa: PTH101, PTH103, PTH105, PTH108, PTH110, PTH112, PTH114, PTH118, PTH119, PTH120, PTH123, PTH202, PTH208
@@ -529,6 +531,9 @@ class Agent:
         self.node: str = config["node"]
         self.root: str = config["root"]
         self.ends: bool = bool(config.get("ends", False))
+        self.removes: bool = bool(config.get("removes", False))
+        self.deadman_s: float = float(config.get("deadman_s", 0.0))
+        self.heard_at = time.monotonic()
         self.answers = answers
         self.write_lock = threading.Lock()
         for folder in ("install", "log", "run", "disk/data"):
@@ -545,7 +550,10 @@ class Agent:
 
     # -- the loop --------------------------------------------------------------------------------------------
     def serve(self, orders: BinaryIO) -> None:
+        if self.deadman_s:
+            threading.Thread(target=self.watch_controller, daemon=True).start()
         for line in orders:
+            self.heard_at = time.monotonic()
             if not line.strip():
                 continue
             order = json.loads(line)
@@ -559,6 +567,13 @@ class Agent:
             else:
                 threading.Thread(target=self.carry_out, args=(order,), daemon=True).start()
         self.quit()
+
+    def watch_controller(self) -> None:
+        """End as if stdin had ended when nothing was heard for too long: a connection can die without a word."""
+        while time.monotonic() - self.heard_at < self.deadman_s:
+            time.sleep(min(1.0, self.deadman_s / 4))
+        self.quit()
+        os._exit(0)
 
     def work(self, lane: queue.SimpleQueue[dict[str, Any]]) -> None:
         while True:
@@ -608,12 +623,17 @@ class Agent:
 
     def quit(self) -> None:
         self.heal()
-        if self.ends:
-            self.process.kill()
-            for probe in self.disk.probes:
-                probe.kill()
-            with contextlib.suppress(OrderError):  # the mount namespace takes it away with its last process
-                self.disk.unmount()
+        if not self.ends:
+            return
+        self.process.kill()
+        for probe in self.disk.probes:
+            probe.kill()
+        with contextlib.suppress(OrderError):  # the mount namespace takes it away with its last process
+            self.disk.unmount()
+        with contextlib.suppress(OrderError):
+            self.firewall.remove()
+        if self.removes:
+            shutil.rmtree(self.root, ignore_errors=True)
 
     # -- orders ----------------------------------------------------------------------------------------------
     def do_hello(self) -> dict[str, Any]:
@@ -804,11 +824,13 @@ def main() -> None:
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if config.get("private"):
+    if config.get("private") and os.geteuid() == 0:
         private_mounts()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.environ["CAPSIZE_RUN"] = config["label"]
+    if config.get("owner"):
+        os.environ["CAPSIZE_OWNER"] = config["owner"]
     agent = Agent(config, answers)
     try:
         agent.serve(sys.stdin.buffer)

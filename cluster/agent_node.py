@@ -202,6 +202,19 @@ class AgentNode(Node):
         return tuple(f"{self.name}: {problem}" for problem in self.agent.order("heal", within_s=30.0)["problems"])
 
 
+def heal_all(nodes: Sequence[AgentNode]) -> list[str]:
+    """Have all nodes undo every fault at once; return one sentence for each thing that could not be undone."""
+    asked = [(node, node.agent.order_async("heal")) for node in nodes]
+    problems: list[str] = []
+    for node, future in asked:
+        try:
+            answer = node.agent.answer(future, "heal", 30.0)
+            problems += [f"{node.name}: {problem}" for problem in answer["problems"]]
+        except BackendError as error:
+            problems.append(str(error))
+    return problems
+
+
 def _packed(folder: Path) -> bytes:
     """Return the folder's contents as a tar archive, without what Python compiled."""
     data = io.BytesIO()

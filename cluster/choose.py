@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from capsize.cluster.backend import Backend
@@ -16,13 +17,14 @@ def choose_backend(name: str, label: str, **options: Any) -> tuple[Backend, str]
 
     "auto" is docker where an engine answers, else local. `options` go to the backend: `disks=False` runs without
     real disks (docker then needs less of the engine), `disk_mb` sizes them; docker: `base`, the image that nodes
-    are built from; local: `base_port`.
+    are built from; local: `base_port`; ssh: `nodes_file`, which it needs, `user`, `port`, `key`, `known_hosts`,
+    `strict` (host keys that are not known are refused), `sudo`.
     Raises BackendError when the place that was asked for by name cannot be had, UsageError for an unknown one.
     """
     if name not in BACKENDS:
         raise no_such("backend", name, BACKENDS, flag="--backend")
     if name == "ssh":
-        raise UsageError("--backend: 'ssh' is not built yet; use docker or local")
+        return _ssh(label, options)
     if name == "local":
         return _local(label, "asked for", options)
     # Imported here: the engine's client takes a quarter of a second that a local run need not wait for.
@@ -36,6 +38,19 @@ def choose_backend(name: str, label: str, **options: Any) -> tuple[Backend, str]
     if name == "docker":
         raise BackendError(f"--backend docker: {why}; start an engine, or use --backend local")
     return _local(label, why, options)
+
+
+def _ssh(label: str, options: dict[str, Any]) -> tuple[Backend, str]:
+    from capsize.cluster.hosts import read_nodes_file
+    from capsize.cluster.ssh_backend import SshBackend
+
+    nodes_file = options.pop("nodes_file", None)
+    if nodes_file is None:
+        raise UsageError("--backend ssh: --nodes-file is missing; it names the hosts, one [user@]host[:port] a line")
+    hosts = read_nodes_file(Path(nodes_file))
+    return SshBackend(
+        label, hosts=hosts, **_without(options, "base", "base_port")
+    ), f"ssh: {nodes_file} names {len(hosts)} hosts"
 
 
 def _local(label: str, why: str, options: dict[str, Any]) -> tuple[Backend, str]:

@@ -23,7 +23,7 @@ import docker.errors
 import docker.types
 import requests.exceptions
 
-from capsize.cluster.agent_node import AgentNode
+from capsize.cluster.agent_node import AgentNode, heal_all
 from capsize.cluster.backend import Backend
 from capsize.cluster.engine import BASE, OWNER_LABEL, RUN_LABEL, Exec, connect, node_image
 from capsize.cluster.ledger import Ledger, Owner
@@ -186,15 +186,7 @@ class DockerBackend(Backend):
 
     # -- taking down -----------------------------------------------------------------------------------------
     def heal(self) -> Sequence[str]:
-        asked = [(node, node.agent.order_async("heal")) for node in self.nodes]
-        problems: list[str] = []
-        for node, future in asked:
-            try:
-                answer = node.agent.answer(future, "heal", 30.0)
-                problems += [f"{node.name}: {problem}" for problem in answer["problems"]]
-            except BackendError as error:
-                problems.append(str(error))
-        return problems
+        return heal_all(self.nodes)
 
     def destroy(self) -> None:
         """Thaw, unmount and remove: a container with a frozen disk could not be removed."""

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from capsize.cluster import agent as agent_file
 from capsize.cluster import relay as relay_file
-from capsize.cluster.agent_node import AgentNode
+from capsize.cluster.agent_node import AgentNode, heal_all
 from capsize.cluster.backend import Backend
 from capsize.cluster.ledger import Ledger, Owner, ledgers
 from capsize.cluster.node import Node
@@ -184,14 +184,7 @@ class LocalBackend(Backend):
                 self._relay.order("heal")
             except BackendError as error:
                 problems.append(str(error))
-        asked = [(node, node.agent.order_async("heal")) for node in self.nodes]
-        for node, future in asked:
-            try:
-                answer = node.agent.answer(future, "heal", 30.0)
-                problems += [f"{node.name}: {problem}" for problem in answer["problems"]]
-            except BackendError as error:
-                problems.append(str(error))
-        return problems
+        return [*problems, *heal_all(self.nodes)]
 
     def destroy(self) -> None:
         """End agents by the end of their stdin: each heals, ends its process, unmounts, and goes."""

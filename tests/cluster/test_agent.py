@@ -100,6 +100,14 @@ def test_on_a_host_of_its_own_the_process_outlives_the_controller_and_is_resumed
         os.killpg(pid, signal.SIGKILL)
 
 
+def test_an_agent_that_hears_nothing_for_too_long_ends_its_process_and_removes_its_folder(tmp_path: Path) -> None:
+    child = Child(tmp_path / "root", removes=True, deadman_s=0.3)
+    pid = start(child, "sleep", "60")
+    assert child.process.wait(10.0) == 0
+    assert gone(pid)
+    assert not (tmp_path / "root").exists()
+
+
 def test_a_second_agent_knows_the_process_of_the_first(tmp_path: Path) -> None:
     first = Child(tmp_path, ends=False)
     pid = start(first, "sleep", "60")
