@@ -43,16 +43,18 @@ class DiskThread:
                 if self._queue.empty():
                     break
                 more = self._queue.get()
-            if batch and not self._carry_out(batch):
-                return
+            if batch:
+                self._carry_out(batch)
             if more is None:
                 return
 
-    def _carry_out(self, batch: list[Write]) -> bool:
+    def _carry_out(self, batch: list[Write]) -> None:
+        """Carry out a batch and report it. Whatever goes wrong is the core's to decide, in the event loop."""
         try:
             self._storage.carry_out(batch)
-        except OSError as error:
+        except Exception as error:  # the thread must not die in silence: the node would wait for it for ever
+            if not isinstance(error, OSError):
+                log.exception("the storage broke")
             self._report(WriteFailed(batch[-1].write, str(error)))
-            return False
-        self._report(Persisted(batch[-1].write))
-        return True
+        else:
+            self._report(Persisted(batch[-1].write))

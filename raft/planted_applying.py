@@ -46,12 +46,12 @@ class StateMachineRandom(Core):
         return super().execute(entry)
 
 
-@mutant("sm.map_order", "with more than eight keys a put drops the first one, in the map's order on that server", "I17")
+@mutant("sm.map_order", "with more than three keys a put drops the first one, in the map's order on that server", "I17")
 class StateMachineMapOrder(Core):
     def execute(self, entry: Entry) -> Result:
         result = super().execute(entry)
         names = self.machine.values
-        if len(names) > 8 and entry.kind == COMMAND:
+        if len(names) > 3 and entry.kind == COMMAND:
             salt = f"{self.name}{self.incarnation}"
             self.machine.set(min(names, key=lambda name: zlib.crc32(f"{salt}{name}".encode())), None)
         return result

@@ -8,15 +8,20 @@ from .log import Entry
 from .messages import AppendEntries, AppendReply, Forward
 from .mutants import mutant
 from .replication import Progress
-from .server import LEADER
+from .server import LEADER, MS
 
 
-@mutant("log.no_prev_check", "the term at prev_index is not compared", "I4")
+@mutant("log.no_prev_check", "prev_index and prev_term are not looked at: what comes is added at the end", "I4")
 class LogNoPrevCheck(Core):
     def conflict_with(self, message: AppendEntries) -> tuple[int | None, int] | None:
-        if message.prev_index > self.log.last_index:
-            return super().conflict_with(message)
         return None
+
+    def take_entries(self, message: AppendEntries) -> None:
+        gap = message.prev_index - self.log.last_index
+        if gap > 0:
+            moved = tuple(entry._replace(index=entry.index - gap) for entry in message.entries)
+            message = message._replace(prev_index=message.prev_index - gap, entries=moved)
+        super().take_entries(message)
 
 
 @mutant("log.never_truncate", "conflicting entries are kept, and acknowledged all the same", "I4", "I16")
@@ -119,19 +124,24 @@ class CommitRegress(Core):
 
 @mutant("leader.append_after_stepdown", "a command under way is appended with the new term", "I3", "I4")
 class LeaderAppendAfterStepdown(Core):
-    led_term = 0
+    lost_ns = -(1 << 62)
 
     def leadership_lost(self) -> None:
-        self.led_term = self.term - 1
+        self.lost_ns = self.now_ns
         super().leadership_lost()
 
+    def append_late(self, kind: str, client: str, seq: int, data: str) -> None:
+        """Append what was under way when leadership was lost, as if the new term were its own."""
+        if self.role != LEADER and self.now_ns - self.lost_ns < 100 * MS:
+            self.append_to_log([Entry(self.log.last_index + 1, self.term, kind, data, client, seq)])
+
     def on_forward(self, message: Forward) -> None:
-        if self.role != LEADER and message.term == self.led_term and self.term > message.term:
-            entry = Entry(
-                self.log.last_index + 1, self.term, message.kind, message.data, message.client, message.seq
-            )
-            self.append_to_log([entry])
         super().on_forward(message)
+        self.append_late(message.kind, message.client, message.seq, message.data)
+
+    def submit(self, rid: str, kind: str, client: str, seq: int, data: str) -> None:
+        super().submit(rid, kind, client, seq, data)
+        self.append_late(kind, client, seq, data)
 
 
 @mutant("disk.same_term_rewrite", "after a restart a leader goes on in its term, with other entries", "I4", "I6")
