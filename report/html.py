@@ -18,10 +18,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from capsize.report.argument import argued
 from capsize.report.faults import FaultRow, fault_rows
 from capsize.report.lanes import lay_out
 from capsize.report.ledger import COLUMNS, OUTCOMES, Ledger, read_ledger
-from capsize.report.nodes import NodeLane, node_lanes
+from capsize.report.nodes import NodeLane, node_lanes, trace_files
 from capsize.report.plain import command_line, count, duration, seconds, value_text, visible
 from capsize.report.witness import Contradiction, contradictions
 
@@ -67,6 +68,8 @@ def render(folder: Path) -> str:
     notes += ledger.notes + _nemesis_problems(ledger)
     faults = fault_rows(ledger)
     nodes = node_lanes(folder, run, ledger, faults, notes)
+    traces = [path for paths in trace_files(folder, run, [node.name for node in nodes]).values() for path in paths]
+    verdict = argued(folder, verdict, traces)
     anomalies = contradictions(verdict, ledger)
     rows = _chosen(ledger, anomalies, notes)
     style = _source("report.css")

@@ -51,17 +51,30 @@ def node_lanes(
 ) -> list[NodeLane]:
     """Return a lane for every node that the run, the history, a fault or a trace names."""
     lanes = {name: NodeLane(name) for name in _names(folder, run, ledger, faults)}
-    places = {name: folder / "nodes" / name / "trace.jsonl" for name in lanes if name not in ("", ".", "..")}
-    traces = {name: path for name, path in places.items() if "/" not in name and "\\" not in name and path.is_file()}
-    origin = origin_ns(run, ledger, list(traces.values())) if traces else None
+    traces = trace_files(folder, run, list(lanes))
+    origin = origin_ns(run, ledger, [path for paths in traces.values() for path in paths]) if traces else None
     if traces and origin is None:
         notes.append("The nodes' traces are not drawn: nothing says when the run began on their clock.")
-    for name, path in traces.items():
+    for name, paths in traces.items():
         if origin is not None:
-            _read_trace(path, lanes[name], origin, ledger.last_us, notes)
+            _read_trace(paths, lanes[name], origin, ledger.last_us, notes)
     if not any(lane.source == "trace" for lane in lanes.values()):
         _from_recording(lanes, ledger, faults)
     return list(lanes.values())
+
+
+def trace_files(folder: Path, run: dict[str, Any], nodes: Iterable[str]) -> dict[str, list[Path]]:
+    """Return the trace files that are there, by node; run.json may name them, and no name leads out of the folder."""
+    told = run.get("traces")
+    found: dict[str, list[Path]] = {}
+    for node in nodes:
+        named = told.get(node) if isinstance(told, dict) else None
+        words = [word for word in named if isinstance(word, str)] if isinstance(named, list) else ["trace.jsonl"]
+        plain = [word for word in words if node and not {"/", "\\"} & {*word, *node} and node not in (".", "..")]
+        paths = [folder / "nodes" / node / word for word in plain]
+        if any(path.is_file() for path in paths):
+            found[node] = [path for path in paths if path.is_file()]
+    return found
 
 
 def _names(folder: Path, run: dict[str, Any], ledger: Ledger, faults: list[FaultRow]) -> list[str]:
@@ -80,15 +93,15 @@ def _names(folder: Path, run: dict[str, Any], ledger: Ledger, faults: list[Fault
     return [*names, *sorted(found - set(names), key=natural)]
 
 
-def _read_trace(path: Path, lane: NodeLane, origin: int, last_us: int, notes: list[str]) -> None:
+def _read_trace(paths: list[Path], lane: NodeLane, origin: int, last_us: int, notes: list[str]) -> None:
     broken = 0
     state: dict[str, Any] = {}
     now = 0
     opened: tuple[int, str, int] | None = None
     lane.source = "trace"
-    for number, event in enumerate(_events(path)):
+    for number, event in enumerate(event for path in paths for event in _events(path)):
         if number >= MOST_LINES:
-            notes.append(f"{path.parent.name}/trace.jsonl: only the first {MOST_LINES:,} lines are shown.")
+            notes.append(f"nodes/{lane.name}: of its trace only the first {MOST_LINES:,} lines are shown.")
             break
         if event is None or not isinstance(event.get("mono"), int):
             broken += 1

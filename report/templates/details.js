@@ -1,5 +1,6 @@
 // The selected operation, in full, and what the cluster was at that moment.
 const panel = document.getElementById('details');
+const legend = document.getElementById('legend');
 const said = document.getElementById('said');
 const MEANING = {
   ok: 'It happened.',
@@ -42,7 +43,12 @@ function showLane(row) {
 function fillDetails(row) {
   panel.replaceChildren();
   panel.classList.toggle('open', row >= 0);
-  if (row < 0) { panel.append(el('p', 'Select an operation to see all that is known of it.', 'quiet')); return; }
+  if (row < 0) {                                        // room for the legend, where there is room at all
+    panel.append(el('p', 'Select an operation to see all that is known of it.', 'quiet'));
+    if (window.innerWidth > 1000) panel.append(legend); else panel.parentElement.after(legend);
+    return;
+  }
+  if (legend.parentElement !== panel.parentElement.parentElement) panel.parentElement.after(legend);
   const outcome = OUTCOME[ops.outcome[row]];
   const call = ops.call_us[row];
   const took = ops.took_us[row];

@@ -54,8 +54,8 @@ if (!root.dataset.theme) delete root.dataset.theme;
 window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readTheme(); redraw(); });
 window.addEventListener('resize', () => { density = null; redraw(); });
 new ResizeObserver(redraw).observe(stage);
-window.addEventListener('beforeprint', () => { root.dataset.print = root.dataset.theme || 'auto'; root.dataset.theme = 'light'; readTheme(); for (const paint of painters) paint(); });
-window.addEventListener('afterprint', () => { if (root.dataset.print === 'auto') delete root.dataset.theme; else root.dataset.theme = root.dataset.print; delete root.dataset.print; readTheme(); redraw(); });
+window.addEventListener('beforeprint', () => { root.dataset.print = root.dataset.theme || 'auto'; root.dataset.theme = 'light'; readTheme(); panel.parentElement.after(legend); for (const paint of painters) paint(); });
+window.addEventListener('afterprint', () => { if (root.dataset.print === 'auto') delete root.dataset.theme; else root.dataset.theme = root.dataset.print; delete root.dataset.print; readTheme(); fillDetails(view.selected); redraw(); });
 
 readTheme();
 layOut();

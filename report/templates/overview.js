@@ -11,7 +11,8 @@ function countDensity(width) {
     const bin = Math.min(bins - 1, Math.floor(ops.call_us[i] / END * bins));
     if (ops.outcome[i] === 0) found.ok[bin]++; else found.rest[bin]++;
   }
-  for (let b = 0; b < bins; b++) found.most = Math.max(found.most, found.ok[b] + found.rest[b]);
+  const sums = found.ok.map((ok, b) => ok + found.rest[b]).sort();
+  found.most = Math.max(1, sums[Math.floor(bins * 0.985)]);   // one burst must not flatten the rest
   return found;
 }
 
@@ -32,8 +33,8 @@ function paintOverview() {
   }
   const base = height - 2;
   for (let b = 0; b < density.ok.length; b++) {
-    const ok = density.ok[b] / density.most * (height - 12);
-    const rest = density.rest[b] / density.most * (height - 12);
+    const ok = Math.min(1, density.ok[b] / density.most) * (height - 12);
+    const rest = Math.min(1, density.rest[b] / density.most) * (height - 12);
     pen.fillStyle = ink.ok;
     pen.fillRect(left + b * 2, base - ok, 2, ok);
     pen.fillStyle = ink.info;

@@ -95,12 +95,13 @@ function paintHead(pen, width, head) {
   pen.beginPath();
   pen.rect(left, 0, width - left, head);
   pen.clip();
-  for (const [t, name] of raw.phases) {
+  raw.phases.forEach(([t, name], k) => {
     const x = xOf(t, width);
+    const room = (k + 1 < raw.phases.length ? Math.min(xOf(raw.phases[k + 1][0], width), width) : width) - x - 8;
     pen.fillStyle = ink.muted;
     pen.fillRect(x, 2, 1.5, 14);
-    if (x > left - 2 && x < width - 30) pen.fillText(name, x + 5, 9);
-  }
+    if (x > left - 2) pen.fillText(fits(pen, name, room), x + 5, 9);
+  });
   for (const { fault, end, lane } of bands) {
     const x0 = xOf(fault.start, width);
     const x1 = Math.max(xOf(end, width), x0 + 4);

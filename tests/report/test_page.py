@@ -32,7 +32,7 @@ def test_each_verdict_is_seen_without_scrolling_at_every_width(
 
 def test_a_sentence_leads_to_its_operation_and_back(reports: dict[str, Path], open_page: OpenPage) -> None:
     page = open_page(reports["invalid"])
-    link = page.locator(".because a.jump").first
+    link = page.locator(".anomaly a.jump").first
     link.click()
     assert page.locator("#details h3").inner_text() == "write [lost] 90002"
     assert "log index\n993" in page.locator("#details").inner_text()
