@@ -11,7 +11,7 @@ import numpy.typing as npt
 from capsize.checker import frontier_kernel as kernel
 from capsize.checker.automaton import Automaton
 from capsize.checker.budget import Budget
-from capsize.checker.columns import APPEND, CAS, WRITE, Ints
+from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints
 from capsize.checker.compiled import Kernel, compilation_allowed
 from capsize.verdict import Validity
 
@@ -22,27 +22,33 @@ UNCOMPILED_STEPS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One way to search: a beam of so many configurations (0: all), shallow, thrifty, or relaxed."""
+    """One way to search: a beam of so many configurations (0: all), shallow, thrifty, or relaxed.
+
+    `back` is how many checkpoints before a dead end a beam starts again.
+    """
 
     name: str
     beam: int = 0
     shallow: bool = False
     thrifty: bool = False
     relaxed: bool = False
+    back: int = 0
 
 
 EXACT = Search("exact")
 RELAXED = Search("relaxed", relaxed=True)
-SEARCHES = (
+BEAMS = (
     Search("beam 4, shallow", 4, shallow=True, thrifty=True),
-    Search("beam 4", 4, thrifty=True),
-    RELAXED,
-    Search("beam 16", 16, thrifty=True),
-    Search("beam 16, spending", 16),
-    Search("beam 128", 128, thrifty=True),
-    Search("beam 128, spending", 128),
-    EXACT,
+    Search("beam 4", 4, thrifty=True, back=1),
+    Search("beam 16", 16, thrifty=True, back=1),
+    Search("beam 16, spending", 16, back=2),
+    Search("beam 128", 128, thrifty=True, back=2),
+    Search("beam 128, spending", 128, back=8),
+    Search("beam 1024, spending", 1024, back=32),
 )
+"""From narrow to wide. A beam that comes to a dead end goes back a little and tries again with the next one."""
+CHECKPOINT_EVENTS = 64
+CHECKPOINTS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +73,18 @@ class FrontierAnswer:
 
 
 def judge_frontier(automaton: Automaton, budget: Budget, *, compiled: bool | None = None) -> FrontierAnswer:
-    """Decide one key: narrow beams first, then relaxed for a quick no, then wider beams, then exactly."""
+    """Decide one key: by beams that widen where they must, by a relaxed run for a quick no, else exactly."""
     if compiled is None:
         compiled = len(automaton) >= COMPILE_FROM and compilation_allowed()
     run = Frontier(automaton, budget, compiled=compiled)
-    steps = 0
-    for search in SEARCHES:
-        if not compiled and steps > UNCOMPILED_STEPS and compilation_allowed():
-            run.compiled = True
-        answer = run.search(search)
-        steps += answer.steps
-        if answer.valid != "unknown":
-            break
-    return replace(answer, steps=steps)
+    answer = run.widening(BEAMS[:-1])
+    if answer.valid == "unknown":
+        answer = run.search(RELAXED)
+    if answer.valid == "unknown":
+        answer = run.widening(BEAMS[-1:])
+    if answer.valid == "unknown":
+        answer = run.search(EXACT)
+    return replace(answer, steps=run.steps)
 
 
 class Frontier:
@@ -89,6 +94,7 @@ class Frontier:
         self.automaton = automaton
         self.budget = budget
         self.compiled = compiled
+        self.steps = 0
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -132,56 +138,53 @@ class Frontier:
             edges = np.zeros((1, 3), dtype=np.int32)
         self.token, self.target = edges[:, 1].copy(), edges[:, 2].copy()
         self.width = 2 + 2 * self.words + len(waiting)
+        self.row_bytes = self.width * 8 * 3 + 60
+        called, returns = self.events & 1 == 0, self.events & 1 == 1
+        self.call_event = np.zeros(count, dtype=np.int64)
+        self.call_event[self.events[called] >> 1] = np.flatnonzero(called)
+        self.return_event = np.zeros(count, dtype=np.int64)
+        self.return_event[self.events[returns] >> 1] = np.flatnonzero(returns)
+
+    def open_before(self, event: int) -> Ints:
+        """The operations that return, and are open just before `event`."""
+        return np.flatnonzero((self.call_event < event) & (self.return_event >= event))
 
     def search(self, search: Search) -> FrontierAnswer:
         """Run once over all events."""
-        words, width, au, beam = self.words, self.width, self.automaton, search.beam
-        row_bytes = width * 8 * 3 + 60
-        room_max = max(self.budget.bytes_or_all // row_bytes, 16)
-        room, work_room = min(1 << 10, room_max), min(1 << 10, room_max)
-        if beam:
-            room, work_room = 5 * beam + 8, 24 * beam + 64
-        head = np.zeros(kernel.HEAD_SIZE, dtype=np.int64)
-        head[kernel.COUNT] = 1
+        walk = Walk(self, search)
+        walk.advance(len(self.events))
+        return self._answer(search, walk)
 
-        def zeros(size: int, dtype: Any = np.int64) -> npt.NDArray[Any]:
-            return np.zeros(size, dtype=dtype)
-
-        available = zeros(max(len(self.pending_group), 1))
-        open_ops = zeros(self.most_open + 1, np.int32)
-        carried = (
-            head, available, open_ops, zeros(words), zeros(au.states * words), zeros(au.states * words),
-            zeros(words), zeros(words), zeros(words),
-        )  # fmt: skip
-        marks = zeros(2 * len(self.group_kind) + 2), zeros(au.states, np.int32), zeros(au.states)
-        cur = zeros((room + 1) * width)
-        cur[0] = au.initial
-        while True:
-            table_size, work_table_size = 1 << (2 * room).bit_length(), 1 << (2 * work_room).bit_length()
-            status = kernel.ADVANCE(
-                self.compiled,
-                self.events, len(self.events),
-                au.kind, au.a, au.b, self.group, self.slot, self.deadline,
-                self.group_kind, self.group_a, self.group_b, self.pending_group, self.pending_of,
-                self.child, self.sibling, self.token, self.target,
-                *carried,
-                cur, zeros((room + 1) * width), zeros((work_room + 2) * width),
-                zeros(table_size, np.int32), zeros(table_size), zeros(work_table_size, np.int32), zeros(work_table_size),
-                *marks, zeros(room + 1), zeros(room + 1, np.int8),
-                words, beam, search.shallow, search.thrifty, search.relaxed, self.budget.steps_or_all,
-            )  # fmt: skip
-            if status != kernel.OUT_OF_ROOM or room == room_max:
+    def widening(self, searches: tuple[Search, ...]) -> FrontierAnswer:
+        """Run a beam over all events; at a dead end go back to a checkpoint and widen, past it narrow again."""
+        end = len(self.events)
+        walk = Walk(self, searches[0])
+        checkpoints = [walk.checkpoint()]
+        level, dead_at = 0, -1
+        while walk.event < end:
+            if walk.advance(min(walk.event + CHECKPOINT_EVENTS, end)) == kernel.RUNNING:
+                checkpoints.append(walk.checkpoint())
+                if len(checkpoints) > CHECKPOINTS_KEPT:
+                    # Every second one of the older half goes: a wide beam may have to start far back.
+                    del checkpoints[1 : CHECKPOINTS_KEPT // 2 : 2]
+                if level and walk.event > dead_at + 2 * CHECKPOINT_EVENTS:
+                    level = 0
+                    walk.use(searches[0])
+                continue
+            if walk.status != kernel.DEAD_END:
                 break
-            kept = int(head[kernel.COUNT]) * width
-            room = work_room = min(8 * room, room_max)
-            cur, before = zeros((room + 1) * width), cur
-            cur[:kept] = before[:kept]
-        return self._answer(search, head, cur, row_bytes * room)
+            level = level + 1 if walk.event <= dead_at else max(level, 1)
+            dead_at = max(dead_at, walk.event)
+            if level == len(searches):
+                break
+            del checkpoints[max(len(checkpoints) - searches[level].back, 1) :]
+            walk.restore(checkpoints[-1], searches[level])
+        return self._answer(searches[min(level, len(searches) - 1)], walk)
 
-    def _answer(
-        self, search: Search, head: Ints, cur: Ints, peak: int
-    ) -> FrontierAnswer:
-        status, steps = int(head[kernel.STATUS]), int(head[kernel.STEPS])
+    def _answer(self, search: Search, walk: Walk) -> FrontierAnswer:
+        head, cur = walk.head, walk.cur
+        self.steps += int(head[kernel.STEPS])
+        status, steps, peak = int(head[kernel.STATUS]), int(head[kernel.STEPS]), walk.bytes
         if status == kernel.RUNNING:
             valid: Validity = "unknown" if search.relaxed else True
             return FrontierAnswer(valid, search.name, steps, peak, events=len(self.events))
@@ -195,11 +198,8 @@ class Frontier:
         if len(quiet):
             since = int(before[quiet[-1] + 1])
             quiet_at = int((self.automaton.ret if since & 1 else self.automaton.call)[since >> 1])
-        is_open = np.zeros(len(self.automaton.call), dtype=bool)
-        is_open[calls] = True
-        is_open[before[before & 1 == 1][:-1] >> 1] = False
-        ret = self.automaton.ret
-        still = np.flatnonzero(is_open & (ret >= 0))
+        still = self.open_before(at)
+        pending = int(np.count_nonzero((self.call_event < at) & (self.automaton.ret < 0)))
         configurations = [
             self._configuration(cur[row * self.width : (row + 1) * self.width], still)
             for row in range(min(int(head[kernel.COUNT]), 8))
@@ -208,7 +208,7 @@ class Frontier:
             False if proven else "unknown", search.name, steps, peak,
             at=int(self.events[at] >> 1),
             open_operations=tuple(int(op) for op in still),
-            pending_operations=int(np.count_nonzero(is_open & (ret < 0))),
+            pending_operations=pending,
             configurations=tuple(configurations),
             events=at, quiet_at=quiet_at,
             exhausted="steps" if status == kernel.OUT_OF_STEPS else "bytes",
@@ -223,6 +223,120 @@ class Frontier:
         uses = row[2 + 2 * self.words :]
         used = {int(self.pending_group[p]): int(uses[p]) for p in np.flatnonzero(uses)}
         return {"state": int(row[0]), "linearized": done, "pending_used": used}
+
+
+class Walk:
+    """One frontier on its way over the events of a `Frontier`, with what can be taken back."""
+
+    def __init__(self, run: Frontier, search: Search) -> None:
+        self.run = run
+        words, states = run.words, run.automaton.states
+        self.head = np.zeros(kernel.HEAD_SIZE, dtype=np.int64)
+        self.head[kernel.COUNT] = 1
+        self.available = np.zeros(max(len(run.pending_group), 1), dtype=np.int64)
+        self.open_ops = np.zeros(run.most_open + 1, dtype=np.int32)
+        self.sets = np.zeros((4, words), dtype=np.int64)
+        self.read_at, self.fail_at = np.zeros((2, states * words), dtype=np.int64)
+        self.marks = (
+            np.zeros(2 * len(run.group_kind) + 2, dtype=np.int64),
+            np.zeros(states, dtype=np.int32),
+            np.zeros(states, dtype=np.int64),
+        )
+        self.cur = np.zeros(run.width, dtype=np.int64)
+        self.cur[0] = run.automaton.initial
+        self.bytes = 0
+        self.use(search)
+
+    @property
+    def event(self) -> int:
+        """The event that comes next."""
+        return int(self.head[kernel.EVENT])
+
+    @property
+    def status(self) -> int:
+        """Why the last advance stopped."""
+        return int(self.head[kernel.STATUS])
+
+    def use(self, search: Search) -> None:
+        """Go on with another kind of search. A narrower beam keeps what it was given until it next chooses."""
+        self.kind = search
+        count = int(self.head[kernel.COUNT])
+        if search.beam:
+            self._make_room(max(5 * search.beam, count + 4 * search.beam) + 8, 24 * search.beam + count + 64)
+        else:
+            self._make_room(max(1 << 9, count), max(1 << 9, count))
+
+    def advance(self, until: int) -> int:
+        """Go on to the event `until`; return the kernel's status."""
+        run, search = self.run, self.kind
+        au = run.automaton
+        room_max = max(run.budget.bytes_or_all // run.row_bytes, 16)
+        while True:
+            status: int = kernel.ADVANCE(
+                run.compiled,
+                run.events, until,
+                au.kind, au.a, au.b, run.group, run.slot, run.deadline,
+                run.group_kind, run.group_a, run.group_b, run.pending_group, run.pending_of,
+                run.child, run.sibling, run.token, run.target,
+                self.head, self.available, self.open_ops, self.sets[0], self.read_at, self.fail_at,
+                self.sets[1], self.sets[2], self.sets[3],
+                self.cur, *self.buffers, *self.marks, *self.lists,
+                run.words, search.beam, search.shallow, search.thrifty, search.relaxed, run.budget.steps_or_all,
+            )  # fmt: skip
+            if status != kernel.OUT_OF_ROOM or self.room >= room_max:
+                return status
+            room = min(8 * self.room, room_max)
+            self._make_room(room, room)
+
+    def checkpoint(self) -> Checkpoint:
+        """Return all that is needed to come back here."""
+        kept = self.cur[: int(self.head[kernel.COUNT]) * self.run.width].copy()
+        return Checkpoint(self.head.copy(), self.available.copy(), self.open_ops.copy(), self.sets.copy(), kept)
+
+    def restore(self, point: Checkpoint, search: Search) -> None:
+        """Go back to `point`, and on from there with `search`; steps spent stay spent."""
+        for name in (kernel.EVENT, kernel.COUNT, kernel.OPEN, kernel.STATUS):
+            self.head[name] = point.head[name]
+        self.available[:], self.open_ops[:], self.sets[:] = point.available, point.open_ops, point.sets
+        self.cur = point.cur
+        self.use(search)
+        run, words = self.run, self.run.words
+        self.read_at[:] = 0
+        self.fail_at[:] = 0
+        for op in run.open_before(self.event):
+            kind, slot = run.automaton.kind[op], int(run.slot[op])
+            if kind in (READ, CAS_FAILED):
+                at = self.read_at if kind == READ else self.fail_at
+                at[int(run.automaton.a[op]) * words + slot // kernel.WORD] |= 1 << (slot % kernel.WORD)
+
+    def _make_room(self, room: int, work_room: int) -> None:
+        run, width = self.run, self.run.width
+        count = int(self.head[kernel.COUNT]) * width
+        self.room = room
+        cur, self.cur = self.cur, np.zeros((room + 1) * width, dtype=np.int64)
+        self.cur[:count] = cur[:count]
+        size, work_size = 1 << (2 * room).bit_length(), 1 << (2 * work_room).bit_length()
+        self.buffers = (
+            np.zeros((room + 1) * width, dtype=np.int64),
+            np.zeros((work_room + 2) * width, dtype=np.int64),
+            np.zeros(size, dtype=np.int32),
+            np.zeros(size, dtype=np.int64),
+            np.zeros(work_size, dtype=np.int32),
+            np.zeros(work_size, dtype=np.int64),
+        )
+        self.lists = np.zeros(room + 1, dtype=np.int64), np.zeros(room + 1, dtype=np.int8)
+        self.bytes = max(self.bytes, run.row_bytes * room)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A frontier between two events."""
+
+    head: Ints
+    available: Ints
+    open_ops: npt.NDArray[np.int32]
+    sets: Ints
+    cur: Ints
 
 
 def assign_slots(events: Any, ret: Any, slot: Any, free: Any, width: Any) -> None:
