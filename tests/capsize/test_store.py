@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -32,7 +31,7 @@ def test_links_point_to_the_latest_run_of_the_name_and_of_all(tmp_path: Path) ->
         link_latest(folder)
     assert (tmp_path / "latest").resolve() == folder.resolve()
     assert (tmp_path / "kv" / "latest").resolve().parent.name == "kv"
-    assert os.readlink(tmp_path / "register" / "latest") == folder.name
+    assert (tmp_path / "register" / "latest").readlink() == Path(folder.name)
 
 
 def test_runs_are_listed_once_each_oldest_first(tmp_path: Path) -> None:

@@ -35,8 +35,13 @@ def op(process: int, f: str, at_s: float, outcome: str, *, key: int = 1, value: 
 
 
 LOAD = [phase("load", 0), *op(1, "write", 1, "ok", value=5), *op(1, "read", 2, "ok", result=5)]
-LANDED = [fault("kill-leader", "intend", 3), fault("kill-leader", "inject", 3), fault("kill-leader", "probe", 3.1, landed=True),
-          fault("kill-leader", "heal", 4), fault("kill-leader", "heal-probe", 4.1, landed=True)]  # fmt: skip
+LANDED = [
+    fault("kill-leader", "intend", 3),
+    fault("kill-leader", "inject", 3),
+    fault("kill-leader", "probe", 3.1, landed=True),
+    fault("kill-leader", "heal", 4),
+    fault("kill-leader", "heal-probe", 4.1, landed=True),
+]
 FINAL = [
     phase("recover", 5),
     phase("final", 6),
