@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from capsize.cluster.backend import Backend
+from capsize.cluster.cleanup import cleanup
 from capsize.cluster.system import System
 from capsize.doctor import leadership, lifecycle, outcomes
 from capsize.doctor.coverage import coverage
@@ -80,6 +81,8 @@ def examine(
             patient.write(FIXED_KEY, patient.number())
     finally:
         backend.destroy()
+        if any(finding.check == "kill" and finding.verdict == "bad" for finding in examination.findings):
+            cleanup([label], force=True)  # what got away from its node's agent still carries the label
     if FRESH in wanted:
         _on_fresh_hosts(make_system, make_backend(f"{label}-2"), nodes, timeout_s, found)
     return examination
