@@ -131,8 +131,10 @@ class Reading(Snapshots):
 
     def lead_read(self, read: Read) -> None:
         """Put a read into the next round, or serve it under the lease."""
-        self.trace("read_index", x={"rid": read.rid, "index": self.commit_index, "round": self.read_round + 1})
-        if self.uses_lease() and self.lease_holds() and self.may_take_index():
+        leased = self.uses_lease() and self.lease_holds() and self.may_take_index()
+        asked = {"rid": read.rid, "origin": read.origin, "index": self.commit_index}
+        self.trace("read_index", x={**asked, "lease": True} if leased else {**asked, "round": self.read_round + 1})
+        if leased:
             self.confirm(read, self.commit_index)
             return
         self.waiting_reads.append(read)

@@ -8,13 +8,12 @@ from capsize.checker.invariants.replica import Cluster, Replica
 from capsize.checker.invariants.rule import Rule
 from capsize.checker.trace import TraceEvent
 
-
 PROMISES = frozenset({"RV", "RVR", "AE", "AER", "IS", "ISR"})
-"""Messages that bind their sender to its term. Others (a pre-vote, a request passed on) may name one not yet durable."""
+"""Messages that bind their sender to its term; others (a pre-vote, a request passed on) may name one not durable."""
 
 
 class Monotonic(Rule):
-    """I9: a node's term never falls, restarts included; nor its commit index; its vote in a term never changes."""
+    """I9: a node's term never falls, also over restarts; nor its commit index; its vote in a term never changes."""
 
     id = "I9"
     name = "ran-backwards"

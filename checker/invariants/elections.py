@@ -48,9 +48,15 @@ class VoteOnce(Rule):
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
         self.votes: dict[tuple[str, int], tuple[str, TraceEvent]] = {}
+        self.untold: dict[str, tuple[int, str]] = {}
+        """By node, its newest vote (term, candidate) while nobody has been told of it."""
 
-    def _vote(self, event: TraceEvent, term: int, candidate: str) -> None:
+    def _vote(self, event: TraceEvent, term: int, candidate: str, *, told: bool = False) -> None:
         first, when = self.votes.setdefault((event.node, term), (candidate, event))
+        if told:
+            self.untold.pop(event.node, None)
+        elif when is event:
+            self.untold[event.node] = (term, candidate)
         self.checks += 1
         if first != candidate:
             self.report(
@@ -67,8 +73,17 @@ class VoteOnce(Rule):
             self._vote(event, event.state.term, event.node)
 
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
-        if event.msg.get("type") == "RVR" and event.msg.get("granted"):
-            self._vote(event, event.msg["term"], event.msg["to"])
+        kind = event.msg.get("type")
+        if kind == "RVR" and event.msg.get("granted"):
+            self._vote(event, event.msg["term"], event.msg["to"], told=True)
+        elif kind == "RV":
+            self._vote(event, event.msg["term"], event.node, told=True)
+
+    def on_recover(self, event: TraceEvent, replica: Replica) -> None:
+        """A vote that nobody was told of and that the disk does not know may be forgotten."""
+        newest = self.untold.pop(event.node, None)
+        if newest is not None and newest != (event.state.term, event.state.vote):
+            self.votes.pop((event.node, newest[0]), None)
 
 
 class LogTerms(Rule):

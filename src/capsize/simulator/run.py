@@ -6,7 +6,7 @@ Plan(seed=7, nodes=5)  ->  simulate(plan)  ->  Outcome(verdict, history, …)
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,12 +17,12 @@ from capsize.checker.models import MODELS
 from capsize.checker.trace import TraceEvent
 from capsize.history import History
 from capsize.op import Invocation, Value
-from capsize.raft.core import Core
 from capsize.raft.settings import Settings
 from capsize.seed import stream
 from capsize.simulator.clients import Client, Habits, Recording
 from capsize.simulator.schedule import WORDS, Nemesis, Step, draw
-from capsize.simulator.world import MS, CoreClass, World
+from capsize.simulator.subject import CLEAN, Subject
+from capsize.simulator.world import MS, World
 from capsize.verdict import Anomaly, Axis, Finding, Verdict, merge
 from capsize.workloads.kv import KeyValue
 
@@ -42,7 +42,7 @@ class Plan:
     words: Sequence[str] = WORDS
     clients: int = 5
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
-    core_class: CoreClass = Core
+    subject: Subject = CLEAN
     record: bool = False
 
     @classmethod
@@ -95,7 +95,7 @@ def simulate(plan: Plan) -> Outcome:
         [f"n{number}" for number in range(1, plan.nodes + 1)],
         seed=plan.seed,
         settings=settings,
-        core_class=plan.core_class,
+        subject=plan.subject,
         judge=judge,
         record=plan.record,
     )
@@ -108,7 +108,7 @@ def simulate(plan: Plan) -> Outcome:
             number,
             plan.clients,
             world,
-            workload.requests(number),
+            _joinable(workload.requests(number)),
             recording,
             stream(plan.seed, "client", number),
             Habits(),
@@ -137,6 +137,12 @@ def simulate(plan: Plan) -> Outcome:
         ],
     )
     return Outcome(plan, verdict, history, tuple(steps), judge.events, time.perf_counter() - began, world.recorded)
+
+
+def _joinable(requests: Iterator[Invocation]) -> Iterator[Invocation]:
+    """Append arrays instead of single values: what is appended again must show."""
+    for request in requests:
+        yield Invocation("append", request.key, (request.value,)) if request.f == "append" else request
 
 
 def _final_reads(world: World, plan: Plan, recording: Recording) -> bool:

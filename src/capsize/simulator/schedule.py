@@ -134,7 +134,7 @@ class Nemesis:
         rest = frozenset(name for name in names if name not in targets)
         cuts: dict[str, frozenset[str]] = {}
         if shape in ("isolate", "deaf"):
-            cuts |= {name: rest for name in targets}
+            cuts |= dict.fromkeys(targets, rest)
         if shape in ("isolate", "mute"):
             cuts |= {name: frozenset(targets) for name in rest}
         return cuts

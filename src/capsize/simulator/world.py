@@ -30,11 +30,10 @@ from capsize.raft.settings import Settings
 from capsize.seed import stream
 from capsize.simulator.disk import Disk
 from capsize.simulator.network import Network
+from capsize.simulator.subject import CLEAN, Subject, machine_for
 
 MS = 1_000_000
 SECOND = 1000 * MS
-
-CoreClass = Callable[..., Core]
 
 
 class Node:
@@ -67,21 +66,22 @@ class World:
         *,
         seed: int = 0,
         settings: Settings | None = None,
-        core_class: CoreClass = Core,
+        subject: Subject = CLEAN,
         judge: Judge | None = None,
         record: bool = False,
+        voters: Sequence[str] | None = None,
     ) -> None:
         self.names = tuple(names)
         self.seed = seed
         self.settings = settings or Settings()
-        self.core_class = core_class
+        self.subject = subject
         self.judge = judge
         self.recorded: list[TraceEvent] | None = [] if record else None
         self.now_ns = 0
         self.network = Network(stream(seed, "network"))
         self.disk_rng = stream(seed, "disk")
         self.nodes = {name: Node(name) for name in names}
-        self.initial = Configuration(self.names)
+        self.initial = Configuration(tuple(voters or self.names))
         self.crashes: list[tuple[str, str]] = []
         """Nodes that stopped themselves or failed an assertion, and why: none of them should."""
         self.requests = 0
@@ -123,7 +123,10 @@ class World:
             node.paused, node.postponed, node.tick_at = False, [], -1
             rng = stream(self.seed, "core", name, recovered.incarnation)
             try:
-                node.core = self.core_class(name, self.initial, self.settings, recovered, rng=rng)
+                machine = machine_for(self.subject, self.settings)
+                node.core = self.subject.core(
+                    name, self.initial, self.settings, recovered, rng=rng, state_machine=machine
+                )
                 effects = node.core.start(self.now_ns)
             except AssertionError as error:
                 self._crash(node, f"{type(error).__name__}: {error}")
