@@ -108,11 +108,8 @@ class Health:
                 return Finding(False, (told,))
         if "final" not in phases:
             return Finding("unknown", ("whether the system serves again after the faults was not looked at",))
-        because = [
-            f"the process of {_value(event).get('node')} ended by itself (see its node.log)"
-            for event in history.faults
-            if event.get("f") == "crash"
-        ]
+        crashed = [str(_value(event).get("node")) for event in history.faults if event.get("f") == "crash"]
+        because = [f"the process of {name} ended by itself (see its node.log)" for name in dict.fromkeys(crashed)]
         if not final.answered and final.asked:
             return Finding(False, ("no final read was answered although everything was healed",))
         return _finding(because, "unknown")

@@ -17,6 +17,9 @@ from capsize.nemesis.connectivity import Connectivity, Cuts, connectivity
 SIGSTOP = 19
 SIGCONT = 18
 
+HEALING = -2
+"""The number under which a node is held while its last fault is being undone."""
+
 Errors = dict[str, str]
 """Node -> what went wrong there; empty when all went well."""
 
@@ -150,10 +153,17 @@ class Holds:
         free: list[str] = []
         with self._lock:
             for name in names:
-                self._held[state][name].discard(fault)
-                if not self._held[state][name]:
+                faults = self._held[state][name]
+                faults.discard(fault)
+                if not faults:  # held by the healing itself until it is done, so that nobody takes it for a crash
+                    faults.add(HEALING)
                     free.append(name)
-        return self.on_each(free, lambda name: order(self._nodes[name]))
+        try:
+            return self.on_each(free, lambda name: order(self._nodes[name]))
+        finally:
+            with self._lock:
+                for name in free:
+                    self._held[state][name].discard(HEALING)
 
 
 def drops(cuts: Cuts) -> Mapping[str, list[str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from capsize.config import RunConfig
 from capsize.errors import CapsizeError
 from capsize.interrupts import EndedEarly
-from capsize.plan import plan
+from capsize.plan import plan, refuse_impossible
 from capsize.runner import Finished, OpenPlace, open_real, run
 from capsize.watcher import Watcher
 
@@ -49,6 +49,16 @@ def matrix(
     for config in configs[: len(systems) * len(workloads) * len(faults)]:
         plan(config)
     return configs
+
+
+def where(configs: Sequence[RunConfig]) -> str:
+    """Return which place the runs will take, and why; raises Refused if one of them asks for what it cannot do."""
+    from capsize.cluster.choose import choose_backend
+
+    backend, why = choose_backend(configs[0].backend, "campaign")
+    for config in {(config.system, config.faults): config for config in configs}.values():
+        refuse_impossible(plan(config), backend)
+    return why
 
 
 def carry_out(

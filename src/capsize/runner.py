@@ -20,6 +20,7 @@ from capsize import store
 from capsize.clock import MonotonicClock
 from capsize.cluster.cluster import Cluster
 from capsize.config import RunConfig
+from capsize.crashes import Crashes
 from capsize.errors import CapsizeError, Refused, StoreError, UsageError
 from capsize.interrupts import EndedEarly, Interrupted, Interruption, interruptible
 from capsize.judging import judge, write_verdict
@@ -187,7 +188,8 @@ class _Run:
             recorder=recorder, clock=self.clock, rate=config.rate, timeout_s=config.timeout_s,
         )  # fmt: skip
         holds = Holds(cluster.nodes, cluster.restart)
-        observer = Observer(leader, recorder)
+        crashes = Crashes(cluster, holds, recorder)
+        observer = Observer(leader if tells else None, crashes, recorder)
         nemesis = Nemesis(
             self.made.schedule, holds, record=recorder.nemesis, leader=leader if tells else lambda: (None, None),
             clock=self.clock,
@@ -203,8 +205,7 @@ class _Run:
             self.watcher.show(seen)
 
         try:
-            if tells:
-                observer.start()
+            observer.start()
             recorder.phase("load")
             until_ns = self.clock.now_ns() + int(config.time_limit_s * 1e9)
             load.start()
@@ -224,7 +225,7 @@ class _Run:
             load.stop()
         if not self.interruption.is_set():
             recorder.phase("recover")
-            self._recover(cluster, recorder, holds, look)
+            self._recover(cluster, recorder, crashes, look)
         if not self.interruption.is_set():
             recorder.phase("final")
             look("final reads")
@@ -239,18 +240,17 @@ class _Run:
         if recorder.failure is not None:
             raise recorder.failure
 
-    def _recover(self, cluster: Cluster, recorder: Recorder, holds: Holds, look: Callable[[str], None]) -> None:
+    def _recover(self, cluster: Cluster, recorder: Recorder, crashes: Crashes, look: Callable[[str], None]) -> None:
         """Wait, bounded, until every process runs and somebody leads. One that ended by itself is told and started."""
-        states = cluster.at_once(lambda node: node.process())
-        for node in cluster.nodes:
-            state = states[node.name]
+        crashes.look()
+        for name, state in cluster.at_once(lambda node: node.process()).items():
             if isinstance(state, Exception) or state.alive:
                 continue
-            recorder.nemesis("crash", {"node": node.name, "code": state.code})
-            self._say(f"warning   the process of {node.name} ended by itself (code {state.code}); started again")
-            errors = holds.on_each([node.name], lambda name: cluster.restart(cluster.node(name)))
-            if errors:
-                log.warning("%s could not be started again: %s", node.name, errors)
+            self._say(f"warning   the process of {name} has ended by itself (code {state.code}); it is started again")
+            try:
+                cluster.restart(cluster.node(name))
+            except CapsizeError as error:
+                self._say(f"warning   {name} could not be started again: {error}")
         if "status" not in self.made.system.capabilities():
             return
         deadline = time.monotonic() + self.config.recovery_timeout_s
@@ -283,9 +283,7 @@ class _Run:
             cluster.destroy()
         except Exception as error:  # a clean-up is no part of the verdict
             log.exception("the clean-up failed")
-            self._say(
-                f"warning   clean-up: {type(error).__name__}: {error}; capsize cleanup takes away what is left"
-            )
+            self._say(f"warning   clean-up: {type(error).__name__}: {error}; capsize cleanup takes away what is left")
 
     def _say(self, text: str) -> None:
         log.info("%s", text)

@@ -98,6 +98,17 @@ def test_a_host_that_vanishes_half_way_is_a_harness_finding_and_never_valid(tmp_
     assert not any(world.drops[name] for name in world.names if name != "n5")
 
 
+def test_a_process_that_ends_by_itself_is_noticed_during_the_load_and_started_again(tmp_path: Path) -> None:
+    world = World()
+    threading.Timer(1.0, lambda: world.alive.update(n4=False)).start()
+    finished = carry_out(tmp_path, world, faults=(), time_limit_s=3.5)
+    assert finished.verdict.valid == "unknown"
+    assert finished.verdict.axes[Axis.LIVENESS].because == ("the process of n4 ended by itself (see its node.log)",)
+    (crash,) = finished.verdict.figures["health"]["crashes"]
+    assert crash["node"] == "n4"
+    assert world.orders.count("start n4") == 2
+
+
 def test_a_place_that_cannot_pause_disks_refuses_before_anything_starts(tmp_path: Path) -> None:
     world = World()
     with pytest.raises(Refused, match=r"pause-disk needs disks, which fake cannot do here: no disks in a fake"):

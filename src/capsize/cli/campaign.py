@@ -41,7 +41,7 @@ def campaign(
     quiet: options.Quiet = False,
 ) -> int:
     """Run systems x workloads x sets of faults x seeds; comma-separate systems and workloads."""
-    from capsize.campaign import carry_out, exit_code, matrix
+    from capsize.campaign import carry_out, exit_code, matrix, where
     from capsize.errors import UsageError
 
     if not 1 <= runs <= 100_000:
@@ -55,6 +55,7 @@ def campaign(
         faults=[options.fault_words(text) for text in faults],
     )  # fmt: skip
     with Progress(quiet=quiet) as progress:
+        progress.say(f"backend   {where(configs)}")
         outcomes: list[Outcome] = []
         for outcome in carry_out(configs, store, argv=sys.argv, watcher=progress):
             outcomes.append(outcome)
