@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,7 @@ def _summary(
         "word": word,
         "headline": {
             "valid": "Nothing contradicts what the clients were told.",
-            "invalid": f"{count(len(anomalies), 'anomaly', 'anomalies')} found.",
+            "invalid": _found(anomalies),
             "unknown": "Not enough was proven to say valid or invalid.",
         }[word],
         "facts": [fact for fact in facts if fact],
@@ -198,6 +199,15 @@ def _summary(
         "started": visible(str(run.get("started_at", "")), 60),
         "missing": [axis["name"] for axis in _axes(verdict) if axis["word"] != "valid"],
     }
+
+
+def _found(anomalies: list[Contradiction]) -> str:
+    """Return "3 anomalies: 2 × stale-read, lost-write."."""
+    if not anomalies:
+        return "No anomaly is listed; the axes say what is wrong."
+    names = Counter(anomaly.name for anomaly in anomalies)
+    kinds = ", ".join(f"{number} × {name}" if number > 1 else name for name, number in names.items())
+    return f"{count(len(anomalies), 'anomaly', 'anomalies')}: {kinds}."
 
 
 def _outcomes(ledger: Ledger) -> dict[str, int]:

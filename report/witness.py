@@ -96,11 +96,30 @@ def _contradiction(anomaly: dict[str, Any], ledger: Ledger, places: dict[tuple[i
         sentences=[_linked(visible(str(line), 2000), steps) for line in _list(anomaly.get("because"))],
         steps=steps,
         events=[event for event in _list(anomaly.get("events")) if isinstance(event, dict)],
-        details=details if isinstance(details, dict) else {},
+        details=referred(details) if isinstance(details, dict) else {},
         left_out=max(0, len(operations) - MOST_DRAWN),
     )
     shown.ticks = _place(steps)
     return shown
+
+
+NUMBERS = frozenset({"operations", "rows", "row", "at", "done", "refused"})
+"""Words under which the engines keep operations by their number."""
+
+
+def referred(item: Any, word: str = "") -> Any:
+    """Return the details of an anomaly with operations written as `#93`, which the page links.
+
+    >>> referred({"zones": [{"operations": [3, 4], "steps": 3}]})
+    {'zones': [{'operations': ['#3', '#4'], 'steps': 3}]}
+    """
+    if isinstance(item, dict):
+        return {key: referred(inside, str(key)) for key, inside in item.items()}
+    if isinstance(item, list | tuple):
+        return [referred(inside, word) for inside in item]
+    if word in NUMBERS and isinstance(item, int) and not isinstance(item, bool) and item >= 0:
+        return f"#{item}"
+    return item
 
 
 def _list(value: Any) -> list[Any]:

@@ -137,6 +137,8 @@ function changeLane(direction) {                        // the operation nearest
 function back(anomaly) {                                // from the timeline to the sentence that sent us there
   const target = view.cameFrom && view.cameFrom.isConnected ? view.cameFrom : document.getElementById(`anomaly-${anomaly + 1}`);
   if (!target) return;
+  const folded = target.closest('details.anomaly');
+  if (folded) folded.open = true;
   target.scrollIntoView({ block: 'center', behavior: still.matches ? 'auto' : 'smooth' });
   target.focus({ preventScroll: true });
 }
