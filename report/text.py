@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from capsize.verdict import Verdict
+from capsize.verdict import Anomaly, Verdict
 
 WORDS = {True: "VALID", False: "INVALID", "unknown": "UNKNOWN"}
 ANOMALIES_SHOWN = 5
@@ -41,13 +41,15 @@ def faults_landed(faults: Mapping[str, Mapping[str, int]]) -> str:
 def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, repeat: str) -> str:
     """Return the whole text, without a last newline."""
     lines = [headline(verdict, workload=workload, seed=seed)]
-    for anomaly in verdict.anomalies[:ANOMALIES_SHOWN]:
+    shown = _one_of_each(verdict.anomalies)[:ANOMALIES_SHOWN]
+    for anomaly in shown:
         key = "" if anomaly.key is None else f"  key {anomaly.key}"
         because = list(anomaly.because) or ["(no reason given)"]
-        lines.append(f"  {anomaly.name}{key}: {because[0]}")
+        first = because[0].removeprefix(f"key {anomaly.key}: ")
+        lines.append(f"  {anomaly.name}{key}: {first}")
         lines += [f"      {reason}" for reason in because[1:REASONS_SHOWN]]
-    if len(verdict.anomalies) > ANOMALIES_SHOWN:
-        lines.append(f"  … and {len(verdict.anomalies) - ANOMALIES_SHOWN} more, in the report")
+    if len(verdict.anomalies) > len(shown):
+        lines.append(f"  … and {len(verdict.anomalies) - len(shown)} more, in the report")
     for axis, finding in verdict.axes.items():
         if finding.valid is True or (finding.valid is False and str(axis) == "safety" and verdict.anomalies):
             continue
@@ -60,6 +62,16 @@ def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, r
         lines.append(f"  report  {report}")
     lines.append(f"  repeat  {repeat}")
     return "\n".join(lines)
+
+
+def _one_of_each(anomalies: Sequence[Anomaly]) -> list[Anomaly]:
+    """Return the first anomaly of every name before the second of any: a person learns more from those."""
+    turns: dict[str, int] = {}
+    ranked: list[tuple[int, Anomaly]] = []
+    for anomaly in anomalies:
+        turns[anomaly.name] = turns.get(anomaly.name, 0) + 1
+        ranked.append((turns[anomaly.name], anomaly))
+    return [anomaly for _, anomaly in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _operations(verdict: Verdict) -> int:
