@@ -72,8 +72,8 @@ DRAW: dict[str, Callable[[random.Random], tuple[str, Value]]] = {
 """What may be asked of each model."""
 
 
-def answer(name: str, model: Model[Any], state: Any, op: Operation) -> tuple[Any, Value, str] | None:
-    """Return (next state, result, outcome) of `op` in `state`, or None if it cannot happen there at all."""
+def answer(name: str, model: Model[Any], state: Any, op: Operation) -> tuple[Any, Value] | None:
+    """Return (next state, result) of `op` in `state`, or None if it cannot happen there at all."""
     guesses: list[Value] = [None]
     if op.f in ("read", "get"):
         guesses = [state if name in ("register", "cas-register", "kv", "counter", "list") else tuple(state)]
@@ -96,11 +96,33 @@ def answer(name: str, model: Model[Any], state: Any, op: Operation) -> tuple[Any
     for guess in guesses:
         following = model.step(state, replace(op, outcome="ok", result=guess))
         if not isinstance(following, Inconsistent):
-            return following, guess, "ok"
+            return following, guess
     return None
 
 
-def draw(name: str, dice: random.Random, *, count: int, clients: int, pending: float, spread: int = 40) -> list[Operation]:
+UNIQUE = frozenset({"register", "cas-register", "kv"})
+"""The models for which `draw` can write every value once."""
+
+
+def _once(f: str, value: Value, number: int, dice: random.Random) -> Value:
+    """Return an argument like `value` in which what is written occurs nowhere else."""
+    if f in ("write", "put"):
+        return number
+    if f == "append":
+        return f"{number};"
+    return (dice.choice([None, *range(max(0, number - 4), number)]), number) if f == "cas" else value
+
+
+def draw(
+    name: str,
+    dice: random.Random,
+    *,
+    count: int,
+    clients: int,
+    pending: float,
+    spread: int = 40,
+    unique: bool = False,
+) -> list[Operation]:
     """Return a legal history of about `count` operations on model `name`; times repeat, so some are equal.
 
     A share `pending` never returns; half of those took effect, some of them late. Some operations fail.
@@ -114,6 +136,8 @@ def draw(name: str, dice: random.Random, *, count: int, clients: int, pending: f
         call = free_at[client] + dice.randrange(0, 3)
         ret = call + dice.randrange(0, spread // 4)
         f, value = DRAW[name](dice)
+        if unique:
+            value = _once(f, value, len(drafts), dice)
         op = Operation(process[client], f, None, value, call, ret, "ok")
         if dice.random() < pending:
             op = replace(op, return_ns=None, outcome="info")
@@ -126,7 +150,11 @@ def draw(name: str, dice: random.Random, *, count: int, clients: int, pending: f
     drafts.sort(key=lambda draft: draft[:2])
     state = model.init()
     operations: list[Operation] = []
-    for effect, _, op, fails in drafts:
+    for effect, _, drafted, fails in drafts:
+        op = drafted
+        if unique and op.f == "cas" and dice.random() < 0.7:
+            assert isinstance(op.value, tuple)
+            op = replace(op, value=(state, op.value[1]))
         if effect < 0 or (fails and op.outcome == "ok"):
             operations.append(op if effect < 0 else replace(op, outcome="fail"))
             continue
@@ -134,7 +162,7 @@ def draw(name: str, dice: random.Random, *, count: int, clients: int, pending: f
         if answered is None:
             operations.append(replace(op, outcome="fail") if op.outcome == "ok" else op)
             continue
-        state, result, _ = answered
+        state, result = answered
         operations.append(replace(op, result=result) if op.outcome == "ok" else op)
     return operations
 
