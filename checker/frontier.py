@@ -126,17 +126,11 @@ class Frontier:
         self.pending_of = np.full(len(kinds) + 1, -1, dtype=np.int32)
         self.pending_of[waiting] = np.arange(len(waiting))
         edges = au.edges[np.argsort(au.edges[:, 0], kind="stable")]
-        self.child = np.full(au.states, -1, dtype=np.int32)
-        self.sibling = np.arange(1, len(edges) + 1, dtype=np.int32)
-        if len(edges):
-            last = np.append(edges[1:, 0] != edges[:-1, 0], True)
-            self.sibling[last] = -1
-            starts = np.append(True, edges[1:, 0] != edges[:-1, 0])
-            self.child[edges[starts, 0]] = np.flatnonzero(starts)
-        else:
-            self.sibling = np.full(1, -1, dtype=np.int32)
+        self.child, self.sibling = _lists(edges[:, 0], au.states)
+        if not len(edges):
             edges = np.zeros((1, 3), dtype=np.int32)
-        self.token, self.target = edges[:, 1].copy(), edges[:, 2].copy()
+        self.token, self.target, self.origin = (edges[:, column].copy() for column in (1, 2, 0))
+        self.into, self.into_next = _lists(self.target[: len(au.edges)], au.states)
         self.width = 2 + 2 * self.words + len(waiting)
         self.row_bytes = self.width * 8 * 3 + 60
         called, returns = self.events & 1 == 0, self.events & 1 == 1
@@ -225,6 +219,19 @@ class Frontier:
         return {"state": int(row[0]), "linearized": done, "pending_used": used}
 
 
+def _lists(owner: npt.NDArray[np.int32], size: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Chain the entries of each owner: the first entry per owner, and the next one per entry; -1 ends a chain."""
+    first = np.full(size, -1, dtype=np.int32)
+    following = np.full(max(len(owner), 1), -1, dtype=np.int32)
+    order = np.argsort(owner, kind="stable")
+    if len(order):
+        same = owner[order[1:]] == owner[order[:-1]]
+        following[order[:-1][same]] = order[1:][same]
+        starts = order[np.append(True, ~same)]
+        first[owner[starts]] = starts
+    return first, following
+
+
 class Walk:
     """One frontier on its way over the events of a `Frontier`, with what can be taken back."""
 
@@ -239,7 +246,8 @@ class Walk:
         self.read_at, self.fail_at = np.zeros((2, states * words), dtype=np.int64)
         self.marks = (
             np.zeros(2 * len(run.group_kind) + 2, dtype=np.int64),
-            np.zeros(states, dtype=np.int32),
+            np.zeros(states + 1, dtype=np.int32),
+            np.zeros(states, dtype=np.int64),
             np.zeros(states, dtype=np.int64),
         )
         self.cur = np.zeros(run.width, dtype=np.int64)
@@ -277,7 +285,7 @@ class Walk:
                 run.events, until,
                 au.kind, au.a, au.b, run.group, run.slot, run.deadline,
                 run.group_kind, run.group_a, run.group_b, run.pending_group, run.pending_of,
-                run.child, run.sibling, run.token, run.target,
+                run.child, run.sibling, run.token, run.target, run.into, run.into_next, run.origin,
                 self.head, self.available, self.open_ops, self.sets[0], self.read_at, self.fail_at,
                 self.sets[1], self.sets[2], self.sets[3],
                 self.cur, *self.buffers, *self.marks, *self.lists,

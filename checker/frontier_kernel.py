@@ -124,9 +124,10 @@ def advance(
     kind: Any, a: Any, b: Any, group: Any, slot: Any, deadline: Any,  # per operation; slot -1: never returned
     group_kind: Any, group_a: Any, group_b: Any, pending_group: Any, pending_of: Any,  # per group; its pending class
     child: Any, sibling: Any, token: Any, target: Any,  # per state its first edge (appending); per edge
+    into: Any, into_next: Any, origin: Any,  # the same edges backwards
     head: Any, available: Any, open_ops: Any, opened: Any, read_at: Any, fail_at: Any, fails: Any, updates: Any, hides: Any,
     cur: Any, nxt: Any, work: Any, table: Any, stamps: Any, work_table: Any, work_stamps: Any,
-    tried: Any, bucket: Any, bucket_stamp: Any, link: Any, gone: Any,
+    tried: Any, bucket: Any, bucket_stamp: Any, aim: Any, link: Any, gone: Any,
     words: int, beam: int, shallow: bool, thrifty: bool, relaxed: bool, steps_max: int,
 ) -> int:  # fmt: skip
     """Carry the frontier over the events up to `until`; returns the status, which is also in `head`.
@@ -196,6 +197,19 @@ def advance(
                 cur[at + 2 + words + xw] |= covered
             else:
                 queued = put_row(cur, at, work, queued, width, work_table, work_stamps, stamp)
+        # A beam that must explain a read goes only where that leads to what was read.
+        aiming = beam > 0 and kind[x] == 0 and queued > 0 and into[a[x]] >= 0
+        if aiming:
+            bucket[0], aim[a[x]], i = a[x], stamp, 1
+            while i > 0:
+                i -= 1
+                edge = into[bucket[i]]
+                while edge >= 0:
+                    if aim[origin[edge]] != stamp:
+                        aim[origin[edge]] = stamp
+                        bucket[i] = origin[edge]
+                        i += 1
+                    edge = into_next[edge]
         i = 0
         full = False
         usable = 0 if thrifty else classes
@@ -285,6 +299,8 @@ def advance(
                             work[at + 2 + words + w] |= hides[w] & ~work[at + 2 + w]
                 if absorb(work, at, words, read_at, fail_at, fails):
                     gained = 1
+                if aiming and gained == 0 and aim[state] != stamp:
+                    continue
                 work[at + 1] = 0 if gained else 1
                 if relaxed:
                     met = work[at + 2 + xw] & xbit
