@@ -12,7 +12,10 @@ from capsize.verdict import Verdict
 class Checker(Protocol):
     """Judges one history. Pure: no clock, no randomness, no I/O; out of budget is "unknown", never valid."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What its figures are filed under."""
+        ...
 
     def check(self, history: History, budget: Budget) -> Verdict:
         """Return the verdict on the axes this checker has something to say on."""

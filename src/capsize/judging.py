@@ -7,7 +7,6 @@ unknown; it never makes it valid.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +15,19 @@ from typing import Any
 from capsize.checker.budget import Budget
 from capsize.checker.checker import Checker
 from capsize.checker.health import Health
+from capsize.checker.models import MODELS
+from capsize.checker.trace import TraceEvent
 from capsize.config import RunConfig
-from capsize.errors import StoreError
+from capsize.errors import HistoryError, StoreError
 from capsize.history import History, load_history
 from capsize.registry import lookup
 from capsize.store import HISTORY, RUN, VERDICT, read_json, write_json
 from capsize.verdict import Axis, Finding, Verdict, merge
-from capsize.workloads import WORKLOADS
+from capsize.workloads import WORKLOADS, Workload
 
 log = logging.getLogger(__name__)
 
+RAFT = "raft-invariants"
 TRACE_BYTES_MAX = 256 << 20
 """More than some ten minutes of five nodes: judging them would take longer than the run."""
 
@@ -45,35 +47,51 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
     kinds = [str(kind) for kind in run.get("kinds", config.faults)]
     nodes = [str(name) for name in run.get("nodes", [])]
     workload = lookup("workload", config.workload, WORKLOADS)(config.seed, config.nodes * config.concurrency)
-    verdicts = [Health(kinds, nodes).check(history, budget or Budget())]
-    verdicts += [_checked(checker, history, budget or Budget()) for checker in workload.checkers()]
-    traces = _traces(folder, run)
-    size = sum(path.stat().st_size for path in traces)
-    if size > TRACE_BYTES_MAX:
-        told = f"{size >> 20} MB of traces; up to {TRACE_BYTES_MAX >> 20} MB are judged"
-        verdicts.append(Verdict("raft-invariants", {}, figures={"not_judged": told}))
-    elif traces:
-        verdicts.append(_checked(Traced(traces), history, budget or Budget()))
+    spent = budget or Budget()
+    verdicts = [Health(kinds, nodes).check(history, spent)]
+    traces, white_box = _white_box(_traces(folder, run), history, spent)
+    for checker in workload.checkers():
+        verdicts.append(_explained(_checked(checker, history, spent), history, workload, traces))
+    verdicts += white_box
     return merge("run", verdicts)
 
 
-class Traced:
-    """The Checker of the nodes' own traces, read when it is asked; the history is not looked at."""
+def _white_box(paths: Sequence[Path], history: History, budget: Budget) -> tuple[list[TraceEvent], list[Verdict]]:
+    """Return the nodes' events, and the verdict on Raft's invariants; neither where no trace was left."""
+    from capsize.checker.invariants import RaftInvariants
+    from capsize.checker.trace import parse_trace
 
-    name = "raft-invariants"
+    if not paths:
+        return [], []
+    size = sum(path.stat().st_size for path in paths)
+    if size > TRACE_BYTES_MAX:
+        told = f"{size >> 20} MB of traces; up to {TRACE_BYTES_MAX >> 20} MB are judged"
+        return [], [Verdict(RAFT, {}, figures={"not_judged": told})]
+    traces: list[list[TraceEvent]] = []
+    try:
+        for path in paths:
+            with path.open("rb") as file:
+                traces.append(list(parse_trace(file, name=f"{path.parent.name}/{path.name}")))
+    except HistoryError as error:
+        told = f"the nodes' traces could not be read: {error}"
+        return [], [Verdict(RAFT, {Axis.HARNESS: Finding("unknown", (told,))})]
+    events = [event for trace in traces for event in trace]
+    return events, [_checked(RaftInvariants(traces), history, budget)]
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
 
-    def check(self, history: History, budget: Budget) -> Verdict:
-        """Return the judgement of the traces; raises HistoryError for one that is none."""
-        from capsize.checker.invariants import RaftInvariants
-        from capsize.checker.trace import parse_trace
+def _explained(verdict: Verdict, history: History, workload: Workload, traces: Sequence[TraceEvent]) -> Verdict:
+    """Return `verdict` with its anomalies explained; as it is when that breaks."""
+    if not verdict.anomalies or workload.model not in MODELS:
+        return verdict
+    try:
+        from capsize.checker.explain import explained
 
-        with contextlib.ExitStack() as opened:
-            files = [(path, opened.enter_context(path.open("rb"))) for path in self.paths]
-            traces = [parse_trace(file, name=f"{path.parent.name}/{path.name}") for path, file in files]
-            return RaftInvariants(traces).check(history, budget)
+        told = explained(verdict, history, MODELS[workload.model](), traces=traces)
+    except Exception:  # what was found stands, explained or not
+        log.exception("the anomalies were not explained")
+        return verdict
+    assert told.valid == verdict.valid
+    return told
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:
