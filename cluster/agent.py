@@ -702,8 +702,8 @@ class Agent:
             if not os.path.exists(source):
                 raise OrderError(f"there is no {source} on this node")
             return {"folder": False, "path": source, "size": os.path.getsize(source)}
-        handle, path = tempfile.mkstemp(suffix=".tar", dir=os.path.join(self.root, "run"))
-        with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+        handle, path = tempfile.mkstemp(suffix=".tar.gz", dir=os.path.join(self.root, "run"))
+        with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as tar:
             for name in sorted(os.listdir(source)):
                 with contextlib.suppress(FileNotFoundError):  # a file that went away while the folder was read
                     tar.add(os.path.join(source, name), arcname=name)

@@ -7,10 +7,12 @@ import io
 import itertools
 import secrets
 import tarfile
+import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import IO
 
 from capsize.cluster.node import Command, Completed, DiskProbe, Node, ProcessState
 from capsize.cluster.orders import Agent, Answer
@@ -82,23 +84,27 @@ class AgentNode(Node):
         self.agent.answer(flying.popleft(), "put", 30.0)
 
     def download(self, source: str, target: Path) -> None:
-        packed = self.agent.order("pack", within_s=60.0, source=source)
-        data = io.BytesIO()
-        offset = 0
-        while offset < packed["size"]:
-            part, offset = self._read(packed["path"], offset, min(CHUNK, packed["size"] - offset))
-            if not part:
-                break
-            data.write(part)
+        packed = self.agent.order("pack", within_s=120.0, source=source)
         if not packed["folder"]:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data.getvalue())
+            with target.open("wb") as file:
+                self._fetch(packed["path"], packed["size"], file)
             return
-        self.agent.order("remove", path=packed["path"])
-        target.mkdir(parents=True, exist_ok=True)
-        data.seek(0)
-        with tarfile.open(fileobj=data) as tar:
-            tar.extractall(target, filter="data")
+        with tempfile.TemporaryFile() as archive:
+            self._fetch(packed["path"], packed["size"], archive)
+            self.agent.order("remove", path=packed["path"])
+            archive.seek(0)
+            target.mkdir(parents=True, exist_ok=True)
+            with tarfile.open(fileobj=archive) as tar:
+                tar.extractall(target, filter="data")
+
+    def _fetch(self, source: str, size: int, into: IO[bytes]) -> None:
+        offset = 0
+        while offset < size:
+            part, offset = self._read(source, offset, min(CHUNK, size - offset))
+            if not part:
+                break
+            into.write(part)
 
     def read_tail(self, source: str, offset: int) -> tuple[bytes, int]:
         whole = bytearray()

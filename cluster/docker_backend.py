@@ -23,6 +23,7 @@ import docker.errors
 import docker.types
 import requests.exceptions
 
+from capsize.cluster.agent import send_word
 from capsize.cluster.agent_node import AgentNode, heal_all
 from capsize.cluster.backend import Backend
 from capsize.cluster.engine import BASE, OWNER_LABEL, RUN_LABEL, Exec, connect, node_image
@@ -38,6 +39,7 @@ SUBNETS = ipaddress.IPv4Network("198.18.0.0/15")
 FIRST_HOST = 11
 FIRST_PORT = 7001
 ROOT = "/capsize"
+LOOP_CONTROL = "/dev/loop-control"
 
 
 class DockerBackend(Backend):
@@ -80,16 +82,42 @@ class DockerBackend(Backend):
             with _told(f"docker: {count} nodes could not be brought up"):
                 image = node_image(self._client, self.base)
                 self._make_network()
-                addresses = self._addresses(count)
-                with ThreadPoolExecutor(count) as pool:
-                    nodes = tuple(pool.map(partial(self._host, addresses=addresses, image=image), addresses))
-                    self.nodes = nodes
-                    if not self._no_disks:
-                        self._make_disks(pool)
+                try:
+                    self._bring_up(count, image)
+                except docker.errors.APIError as error:
+                    if self._no_disks:
+                        raise
+                    # Engines without root, or without loop devices, refuse what disks need: try without.
+                    self._lose_disks(f"this engine refuses what real disks need ({_said(error)})")
+                    self._remove_containers()
+                    self._bring_up(count, image)
+            self._check_reach()
         except BaseException:
             self.destroy()
             raise
         return self.nodes
+
+    def _bring_up(self, count: int, image: str) -> None:
+        addresses = self._addresses(count)
+        with ThreadPoolExecutor(count) as pool:
+            self.nodes = tuple(pool.map(partial(self._host, addresses=addresses, image=image), addresses))
+            if not self._no_disks:
+                self._make_disks(pool)
+
+    def _check_reach(self) -> None:
+        """Send a packet to a node: clients talk to containers at their own addresses."""
+        node = self.nodes[0]
+        port = int(node.agent.order("listen_probe")["port"])
+        send_word(node.address, port, "from the controller")
+        if not node.agent.order("wait_probe", word="from the controller", wait_s=1.0)["heard"]:
+            raise BackendError(
+                f"docker: containers cannot be reached from here at {node.address} (Docker Desktop and engines on "
+                "other hosts keep their networks to themselves); use --backend local"
+            )
+
+    def _lose_disks(self, why: str) -> None:
+        self._no_disks = why
+        log.warning("docker: nodes have no disks of their own: %s", why)
 
     def _labels(self) -> dict[str, str]:
         return {RUN_LABEL: self.label, OWNER_LABEL: str(Owner.this())}
@@ -111,7 +139,7 @@ class DockerBackend(Backend):
                     ipam=docker.types.IPAMConfig(pool_configs=[pool]),
                 )  # fmt: skip
             except docker.errors.APIError as error:
-                said = str(error.explanation or error)
+                said = _said(error)
                 if "overlap" not in said.lower():
                     raise
                 taken.append(subnet)
@@ -141,7 +169,7 @@ class DockerBackend(Backend):
         if not self._no_disks:
             capabilities += ["SYS_ADMIN", "MKNOD"]
             more = {
-                "devices": ["/dev/loop-control:/dev/loop-control:rwm"],
+                "devices": [f"{LOOP_CONTROL}:{LOOP_CONTROL}:rwm"],
                 "device_cgroup_rules": ["b 7:* rmw"],
                 "security_opt": ["apparmor=unconfined"],
             }
@@ -168,8 +196,7 @@ class DockerBackend(Backend):
         try:
             made = list(pool.map(_create_disk, self.nodes))
         except BackendError as error:
-            self._no_disks = f"this engine gave no real disk ({error})"
-            log.warning("docker: nodes have no disks of their own: %s", error)
+            self._lose_disks(f"this engine gave no real disk ({error})")
             for node in self.nodes:
                 node.agent.order("unmount")
             return
@@ -210,13 +237,15 @@ class DockerBackend(Backend):
             self._ledger = None
 
     def _remove(self) -> None:
-        filters = {"label": f"{RUN_LABEL}={self.label}"}
-        containers = self._client.api.containers(all=True, filters=filters)
+        self._remove_containers()
+        for network in self._client.networks.list(filters={"label": f"{RUN_LABEL}={self.label}"}):
+            network.remove()
+
+    def _remove_containers(self) -> None:
+        containers = self._client.api.containers(all=True, filters={"label": f"{RUN_LABEL}={self.label}"})
         if containers:
             with ThreadPoolExecutor(len(containers)) as pool:
                 list(pool.map(self._remove_container, [container["Id"] for container in containers]))
-        for network in self._client.networks.list(filters=filters):
-            network.remove()
 
     def _remove_container(self, container: str) -> None:
         with contextlib.suppress(docker.errors.NotFound):
@@ -227,12 +256,17 @@ def _create_disk(node: AgentNode) -> dict[str, Any]:
     return node.agent.order("create_disk", within_s=30.0)
 
 
+def _said(error: docker.errors.APIError) -> str:
+    """Return what the engine itself said."""
+    return str(error.explanation or error)
+
+
 @contextlib.contextmanager
 def _told(what: str) -> Generator[None, None, None]:
     """Turn what the engine's client raises into one sentence for a person."""
     try:
         yield
     except docker.errors.APIError as error:
-        raise BackendError(f"{what}: {error.explanation or error}") from None
+        raise BackendError(f"{what}: {_said(error)}") from None
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise BackendError(f"{what}: {error}") from None

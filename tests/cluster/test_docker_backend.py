@@ -30,6 +30,28 @@ def test_without_disks_a_container_gets_net_admin_alone_and_disk_faults_are_refu
         backend.destroy()
 
 
+def test_an_engine_that_refuses_what_disks_need_gives_nodes_without_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("capsize.cluster.docker_backend.LOOP_CONTROL", "/dev/no-such-device")
+    backend = DockerBackend(LABEL)
+    try:
+        (node,) = backend.create(1)
+        assert backend.capabilities() == {"processes", "network"}
+        assert "no-such-device" in backend.why_not("disks")
+        assert node.run(["test", "-d", node.data_dir]).code == 0
+        with pytest.raises(Refused, match="n1: this engine refuses what real disks need"):
+            node.freeze_disk()
+    finally:
+        backend.destroy()
+
+
+def test_containers_that_cannot_be_reached_from_here_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capsize.cluster.docker_backend.send_word", lambda *_: None)
+    with pytest.raises(BackendError, match=r"docker: containers cannot be reached from here at 198.*--backend local"):
+        DockerBackend(LABEL, disks=False).create(1)
+
+
 def test_two_runs_side_by_side_get_networks_of_their_own_and_no_foreign_rule_is_flushed() -> None:
     first, second = DockerBackend(f"{LABEL}-a", disks=False), DockerBackend(f"{LABEL}-b", disks=False)
     try:
