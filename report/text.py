@@ -42,12 +42,13 @@ def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, r
     """Return the whole text, without a last newline."""
     lines = [headline(verdict, workload=workload, seed=seed)]
     shown = _one_of_each(verdict.anomalies)[:ANOMALIES_SHOWN]
-    for anomaly in shown:
+    for number, anomaly in enumerate(shown):
         key = "" if anomaly.key is None else f"  key {anomaly.key}"
         because = list(anomaly.because) or ["(no reason given)"]
         first = because[0].removeprefix(f"key {anomaly.key}: ")
         lines.append(f"  {anomaly.name}{key}: {first}")
-        lines += [f"      {reason}" for reason in because[1:REASONS_SHOWN]]
+        if number == 0:  # one is argued in full; the others are in the report
+            lines += [f"      {reason}" for reason in because[1:]]
     if len(verdict.anomalies) > len(shown):
         lines.append(f"  … and {len(verdict.anomalies) - len(shown)} more, in the report")
     for axis, finding in verdict.axes.items():
