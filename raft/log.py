@@ -55,10 +55,12 @@ def payload_hash(entry: Entry) -> str:
 class Log:
     """Entries base+1 … last; the base is (0, 0) or the last entry a snapshot replaced."""
 
-    __slots__ = ("_entries", "base")
+    __slots__ = ("_entries", "base", "version")
 
     def __init__(self, entries: Iterable[Entry] = (), base: Position = START) -> None:
         self.base = base
+        self.version = 0
+        """Rises with every change."""
         self._entries: list[Entry] = list(entries)
         for offset, entry in enumerate(self._entries):
             assert entry.index == base.index + 1 + offset, f"hole in the log before {entry.index}"
@@ -105,6 +107,7 @@ class Log:
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Add entries at the end; they must continue it."""
+        self.version += 1
         for entry in entries:
             assert entry.index == self.last_index + 1, f"entry {entry.index} does not follow {self.last_index}"
             self._entries.append(entry)
@@ -112,6 +115,7 @@ class Log:
     def truncate(self, last_index: int) -> list[Entry]:
         """Drop everything after `last_index`; return what was dropped."""
         assert last_index >= self.base.index, f"truncating to {last_index}, below the snapshot"
+        self.version += 1
         keep = last_index - self.base.index
         dropped = self._entries[keep:]
         del self._entries[keep:]
@@ -123,6 +127,7 @@ class Log:
         Else nothing is kept.
         """
         assert base.index > self.base.index, f"base {self.base.index} to {base.index}"
+        self.version += 1
         follows = self.term_at(base.index) == base.term
         if follows:
             del self._entries[: base.index - self.base.index]

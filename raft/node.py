@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 ADMIN = frozenset({"transfer", "add_learner", "add_voter", "remove", "snapshot"})
 REPLY_BYTES_MAX = 16 << 20
+TRACE_MAX = 200
 
 
 class Node:
@@ -114,6 +115,7 @@ class Node:
             self.core.trace("stop", x={"reason": "signal"})
             self._trace += self.core.effects.trace[-1:]
         self._flush()
+        self._flush_trace()
         self.disk.stop(timeout_s=2.0)
         if self.trace is not None:
             self.trace.close()
@@ -157,10 +159,8 @@ class Node:
     def _flush(self) -> None:
         """Carry out what the turn of the loop has collected, in the order of the contract."""
         self._flush_due = False
-        if self._trace:
-            if self.trace is not None:
-                self.trace.write(self._trace)
-            self._trace = []
+        if self._trace and (self._writes or self._sends or self._replies or len(self._trace) >= TRACE_MAX):
+            self._flush_trace()
         if self._writes:
             self.disk.put(self._writes)
             self._writes = []
@@ -174,6 +174,12 @@ class Node:
             self.failpoints.reach("before_reply")
             for reply in replies:
                 self._reply(reply)
+
+    def _flush_trace(self) -> None:
+        """Write the trace; what nobody can see the consequences of yet may wait for what follows."""
+        if self.trace is not None:
+            self.trace.write(self._trace)
+        self._trace = []
 
     def _send(self, message: Message) -> None:
         if not self.links.send(message.to, pack_frame(encode(message))) and isinstance(
@@ -214,6 +220,8 @@ class Node:
 
     def _tick(self) -> None:
         self._timer = None
+        if self._trace:
+            self._flush_trace()
         if time.monotonic_ns() >= self.core.deadline_ns:
             self.step(Tick())
         else:

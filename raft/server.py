@@ -33,6 +33,7 @@ from .state_machine import StateMachine
 FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER = "F", "P", "C", "L"
 ROLE_NAMES = {FOLLOWER: "follower", PRE_CANDIDATE: "pre-candidate", CANDIDATE: "candidate", LEADER: "leader"}
 MS = 1_000_000
+SHOWN_MAX = 4096
 
 
 class Unrecoverable(Exception):
@@ -94,7 +95,10 @@ class Server:
         self.pending_writes: deque[PendingWrite] = deque()
         self._held: deque[tuple[int, int, Callable[[], None]]] = deque()
         self._messages_sent = 0
-        self._traced_state: tuple[Any, ...] = ()
+        self._traced: tuple[Any, ...] = ()
+        self._traced_state: dict[str, Any] = {}
+        self._shown: dict[int, tuple[Entry, dict[str, Any]]] = {}
+        """Entries as the trace shows them, from append to apply."""
         self.check_recovered()
 
     def check_recovered(self) -> None:
@@ -132,41 +136,49 @@ class Server:
             fields["st"] = changed
         self.effects.trace.append(fields)
 
-    def _changed_state(self) -> dict[str, Any]:
+    def _changed_state(self) -> dict[str, Any] | None:
+        """Return what an event says of the state: all of it the first time, then what changed; None: nothing."""
         log = self.log
-        last = log.last
-        durable = self.durable_index
-        state = (
+        seen = (
             self.term,
             self.vote,
             self.role,
             self.commit_index,
             self.applied_index,
-            last,
-            log.base,
-            (durable, log.term_at(durable)),
-            self.configuration,
+            self.durable_index,
+            log.version,
+            self.configurations.current,
         )
+        if seen == self._traced:
+            return None
+        self._traced = seen
+        state: dict[str, Any] = {
+            "term": self.term,
+            "vote": self.vote,
+            "role": self.role,
+            "commit": self.commit_index,
+            "applied": self.applied_index,
+            "last": log.last,
+            "base": log.base,
+            "dur": (self.durable_index, log.term_at(self.durable_index)),
+            "cfg": list(self.configuration.voters),
+            "learners": list(self.configuration.learners),
+        }
         before, self._traced_state = self._traced_state, state
-        if state == before:
-            return {}
-        names = ("term", "vote", "role", "commit", "applied", "last", "base", "dur")
-        changed: dict[str, Any] = {}
-        for place, name in enumerate(names):
-            if not before or state[place] != before[place]:
-                changed[name] = state[place]
-        if not before or before[8] != state[8]:
-            changed["cfg"] = list(self.configuration.voters)
-            if self.configuration.learners or (before and before[8].learners):
-                changed["learners"] = list(self.configuration.learners)
-        return changed
+        return {name: value for name, value in state.items() if name not in before or before[name] != value}
 
     def traced_entry(self, entry: Entry) -> dict[str, Any]:
         """Return an entry as traces show it: place, payload hash, kind, request."""
-        shown: dict[str, Any] = {"i": entry.index, "t": entry.term, "h": payload_hash(entry), "k": entry.kind}
+        known, shown = self._shown.get(entry.index, (None, {}))
+        if known is entry:
+            return shown
+        shown = {"i": entry.index, "t": entry.term, "h": payload_hash(entry), "k": entry.kind}
         if entry.client:
             shown["cid"] = entry.client
             shown["seq"] = entry.seq
+        if len(self._shown) >= SHOWN_MAX:
+            self._shown.clear()
+        self._shown[entry.index] = entry, shown
         return shown
 
     # -- messages --------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def keep_adding(cluster: Cluster, name: str, stop: threading.Event, added: list[
         word = f"{name}.{count}"
         try:
             client.invoke("append", "words", [word])
-        except (OSError, NotDone, RuntimeError, Exception):
+        except Exception:  # whatever went wrong, the word was not acknowledged
             time.sleep(0.01)
         else:
             added.append(word)
@@ -156,7 +156,7 @@ def test_nothing_acknowledged_is_lost_when_leaders_are_killed(cluster):
     for name in NAMES:
         words, _ = cluster.client(name).invoke("get", "words")
         assert len(words) == len(set(words)), "a word was added twice"
-        assert set(sum(added.values(), [])) <= set(words), "an acknowledged word is gone"
+        assert {word for words_of in added.values() for word in words_of} <= set(words), "an acknowledged word is gone"
     assert sum(map(len, added.values())) > 100
 
 
