@@ -68,10 +68,10 @@ def render(folder: Path) -> str:
     ledger = read_ledger(folder / "history.jsonl")
     notes += ledger.notes + _nemesis_problems(ledger)
     faults = fault_rows(ledger)
-    nodes = node_lanes(folder, run, ledger, faults, notes)
+    nodes, origin = node_lanes(folder, run, ledger, faults, notes)
     traces = [path for paths in trace_files(folder, run, [node.name for node in nodes]).values() for path in paths]
     verdict = argued(folder, verdict, traces)
-    anomalies = contradictions(verdict, ledger)
+    anomalies = contradictions(verdict, ledger, origin)
     rows = _chosen(ledger, anomalies, notes)
     style = _source("report.css")
     script = "(() => {\n'use strict';\n" + "\n".join(_source(name) for name in SCRIPTS) + "\n})();"

@@ -48,8 +48,8 @@ class NodeLane:
 
 def node_lanes(
     folder: Path, run: dict[str, Any], ledger: Ledger, faults: list[FaultRow], notes: list[str]
-) -> list[NodeLane]:
-    """Return a lane for every node that the run, the history, a fault or a trace names."""
+) -> tuple[list[NodeLane], int | None]:
+    """Return a lane for every node that the run, the history, a fault or a trace names; and the traces' origin."""
     lanes = {name: NodeLane(name) for name in _names(folder, run, ledger, faults)}
     traces = trace_files(folder, run, list(lanes))
     origin = origin_ns(run, ledger, [path for paths in traces.values() for path in paths]) if traces else None
@@ -60,7 +60,7 @@ def node_lanes(
             _read_trace(paths, lanes[name], origin, ledger.last_us, notes)
     if not any(lane.source == "trace" for lane in lanes.values()):
         _from_recording(lanes, ledger, faults)
-    return list(lanes.values())
+    return list(lanes.values()), origin
 
 
 def trace_files(folder: Path, run: dict[str, Any], nodes: Iterable[str]) -> dict[str, list[Path]]:

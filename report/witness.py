@@ -15,6 +15,8 @@ from capsize.report.ledger import OUTCOMES, Ledger
 from capsize.report.plain import seconds, value_text, visible
 
 MOST_DRAWN = 40
+MOST_OPEN = 3
+"""Anomalies argued at full length; of more, the first of each name."""
 _LINK = re.compile(r"#(\d{1,12})\b|\b(\d{1,9}\.\d{3}) s\b")
 
 
@@ -38,6 +40,17 @@ class Step:
 
 
 @dataclass(slots=True)
+class Moment:
+    """One event of a node's own: `at` is its time in seconds, as the page links it, "before" the load, or "" if unknown."""
+
+    at: str
+    node: str
+    told: str
+    state: str
+    whole: dict[str, Any]
+
+
+@dataclass(slots=True)
 class Contradiction:
     """One anomaly, ready to be shown. Each sentence is a list of parts: (text, kind, target)."""
 
@@ -46,9 +59,10 @@ class Contradiction:
     sentences: list[list[tuple[str, str, str]]]
     steps: list[Step] = field(default_factory=list[Step])
     ticks: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
-    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    moments: list[Moment] = field(default_factory=list["Moment"])
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     left_out: int = 0
+    leads: bool = True
 
 
 def describe(f: str, value: Any, result: Any, outcome: str) -> str:
@@ -73,18 +87,27 @@ def describe(f: str, value: Any, result: Any, outcome: str) -> str:
     return f"{text} → ?" if outcome == "info" else text
 
 
-def contradictions(verdict: dict[str, Any], ledger: Ledger) -> list[Contradiction]:
-    """Return the anomalies of `verdict`, their operations found in `ledger`; whatever is malformed is left out."""
+def contradictions(verdict: dict[str, Any], ledger: Ledger, origin: int | None = None) -> list[Contradiction]:
+    """Return the anomalies of `verdict`, their operations found in `ledger`; whatever is malformed is left out.
+
+    `origin` is where the run began on the clock of the nodes' events, in nanoseconds.
+    """
     places = {(ledger.process[row], ledger.call_us[row]): row for row in range(len(ledger))}
     found: list[Contradiction] = []
     anomalies = verdict.get("anomalies")
     for anomaly in anomalies if isinstance(anomalies, list) else ():
         if isinstance(anomaly, dict):
-            found.append(_contradiction(anomaly, ledger, places))
+            shown = _contradiction(anomaly, ledger, places, origin)
+            shown.leads = len(anomalies) <= MOST_OPEN or (
+                sum(other.leads for other in found) < MOST_OPEN and shown.name not in {other.name for other in found}
+            )
+            found.append(shown)
     return found
 
 
-def _contradiction(anomaly: dict[str, Any], ledger: Ledger, places: dict[tuple[int, int], int]) -> Contradiction:
+def _contradiction(
+    anomaly: dict[str, Any], ledger: Ledger, places: dict[tuple[int, int], int], origin: int | None
+) -> Contradiction:
     operations: list[dict[str, Any]] = [item for item in _list(anomaly.get("operations")) if isinstance(item, dict)]
     operations.sort(key=lambda item: _whole(item.get("call_ns")))
     steps = [_step(number, item, ledger, places) for number, item in enumerate(operations[:MOST_DRAWN], 1)]
@@ -95,12 +118,45 @@ def _contradiction(anomaly: dict[str, Any], ledger: Ledger, places: dict[tuple[i
         key="" if key is None else visible(key) if isinstance(key, str) else value_text(key),
         sentences=[_linked(visible(str(line), 2000), steps) for line in _list(anomaly.get("because"))],
         steps=steps,
-        events=[event for event in _list(anomaly.get("events")) if isinstance(event, dict)],
+        moments=[_moment(event, origin) for event in _list(anomaly.get("events")) if isinstance(event, dict)],
         details=referred(details) if isinstance(details, dict) else {},
         left_out=max(0, len(operations) - MOST_DRAWN),
     )
     shown.ticks = _place(steps)
     return shown
+
+
+ROLES = {"L": "leader", "F": "follower", "C": "candidate", "P": "pre-candidate"}
+
+
+def _moment(event: dict[str, Any], origin: int | None) -> Moment:
+    """Return an event of a trace as a line: what happened, and the state it left the node in."""
+    found = event.get("st")
+    state: dict[str, Any] = found if isinstance(found, dict) else {}
+    words = [ROLES.get(str(state.get("role")), "")]
+    for name in ("term", "vote", "commit", "applied"):
+        if state.get(name) is not None:
+            words.append(f"{name} {value_text(state[name], 40)}")
+    for name, text in (("last", "last entry"), ("dur", "durable up to")):
+        place = state.get(name)
+        if isinstance(place, list | tuple) and len(place) == 2:
+            words.append(f"{text} {value_text(place[0], 40)} of term {value_text(place[1], 40)}")
+    told = [visible(str(event.get("ev", "?")), 60).replace("_", " ")]
+    message = event.get("msg")
+    if isinstance(message, dict) and message:
+        told.append(
+            f"{visible(str(message.get('type')), 20)} {visible(str(message.get('from')), 40)} → "
+            f"{visible(str(message.get('to')), 40)}"
+        )
+    for name in ("e", "x"):
+        if event.get(name):
+            told.append(value_text(event[name], 160))
+    mono = event.get("mono")
+    time = f"{(mono - origin) / 1e9:.3f}" if isinstance(mono, int) and origin is not None else ""
+    return Moment(
+        time if not time.startswith("-") else "before", visible(str(event.get("node", "?")), 40), " · ".join(told),
+        ", ".join(word for word in words if word), event,
+    )  # fmt: skip
 
 
 NUMBERS = frozenset({"operations", "rows", "row", "at", "done", "refused"})

@@ -128,5 +128,23 @@ def test_sentences_link_to_their_operations(reports: dict[str, Path]) -> None:
     assert len(links) >= 4
 
 
+def test_a_nodes_own_event_is_told_in_words_and_linked_to_its_moment(
+    build: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = build(tmp_path, "valid", pace_s=0.5)
+    verdict = json.loads((folder / "verdict.json").read_text())
+    origin = json.loads((folder / "run.json").read_text())["origin_ns"]
+    state = {"term": 1, "role": "L", "commit": 7, "last": [8, 1]}
+    event = {"node": "n3", "mono": origin + 12_345_000_000, "ev": "commit", "st": state, "msg": {}, "x": {"by": 2}}
+    verdict |= {
+        "valid": False,
+        "anomalies": [{"name": "committed-without-a-majority", "because": ["x"], "events": [event]}],
+    }
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    page = render(folder)
+    assert '<a class="jump" href="#at-12.345">12.345 s</a>' in page
+    assert "leader, term 1, commit 7, last entry 8 of term 1" in page
+
+
 def test_the_command_to_repeat_stands_in_the_report(reports: dict[str, Path]) -> None:
     assert "capsize run --system raft --workload register" in reports["valid"].read_text()
