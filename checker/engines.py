@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from capsize.checker.frontier import COMPILE_FROM, FrontierAnswer, judge_frontie
 from capsize.checker.general import decide_general
 from capsize.checker.models import CasRegister, KeyValue, Model, Register
 from capsize.checker.outcome import Exhausted, Illegal, Legal, Outcome
-from capsize.checker.unique import ILLEGAL, VALID, Contradiction, judge_unique
+from capsize.checker.unique import ILLEGAL, UNPLACED, VALID, Contradiction, judge_unique
 from capsize.history import History
 from capsize.op import Value
 
@@ -59,13 +59,17 @@ def judge_keys(
                 progress(len(done), len(parts))
         return done
     columns, appends = encoded
-    judged = _judge_unique_keys(history, columns, appends)
+    judged, unplaced = _judge_unique_keys(history, columns, appends)
     left = [number for number in range(len(columns.keys)) if number not in judged]
     if left:
         order = np.argsort(columns.key, kind="stable")
         cuts = np.searchsorted(columns.key[order], np.arange(len(columns.keys) + 1))
 
         def one(number: int) -> KeyOutcome:
+            if number in unplaced:
+                answer = judge_frontier(unplaced[number], budget, legal_only=True)
+                if answer.valid is True:
+                    return KeyOutcome(columns.keys[number], FRONTIER, Legal(None, answer.steps, answer.peak_bytes))
             rows = order[cuts[number] : cuts[number + 1]]
             return _judge_searching(history, model, columns, number, rows, bool(appends[number]), budget)
 
@@ -96,10 +100,17 @@ def _in_parallel(
 # --- unique values ---
 
 
-def _judge_unique_keys(history: History, columns: KeyColumns, appends: Any) -> dict[int, KeyOutcome]:
-    """Return the outcome of each key that the linear engine decides."""
+def _judge_unique_keys(
+    history: History, columns: KeyColumns, appends: Any
+) -> tuple[dict[int, KeyOutcome], dict[int, Automaton]]:
+    """Return the outcome of each key that the linear engine decides; and an automaton for each unplaced one.
+
+    That automaton says what unique values imply: pending operations that were seen return when they were seen, and
+    those that were not are left out. So it may prove the key legal, but not illegal.
+    """
     rows = history.columns.row
     judged: dict[int, KeyOutcome] = {}
+    unplaced: dict[int, Automaton] = {}
     possible = np.ones(len(columns.keys), dtype=bool)
     if bool(appends.any()):
         chained = unchain(columns, appends, history.table)
@@ -109,10 +120,11 @@ def _judge_unique_keys(history: History, columns: KeyColumns, appends: Any) -> d
             witness = _rows_of_items(columns, pair, rows)
             judged[number] = KeyOutcome(columns.keys[number], UNIQUE, Illegal("two-predecessors", witness))
         if not bool(possible.any()):
-            return judged
+            return judged, unplaced
         if not bool(possible.all()):
             columns = columns.take(np.flatnonzero(possible[columns.key]))
-    answer = judge_unique(slotted(columns))
+    in_slots = slotted(columns)
+    answer = judge_unique(in_slots)
     for number, status in enumerate(answer.status):
         if not possible[number] or number in judged:
             continue
@@ -123,7 +135,12 @@ def _judge_unique_keys(history: History, columns: KeyColumns, appends: Any) -> d
             witness = tuple(int(rows[columns.row[row]]) for row in found.operations)
             illegal = Illegal(found.rule, witness, _reason(columns, found, rows))
             judged[number] = KeyOutcome(columns.keys[number], UNIQUE, illegal)
-    return judged
+        elif status == UNPLACED:
+            until = np.where(in_slots.ret < 0, answer.seen_until, in_slots.ret)
+            settled = np.flatnonzero((in_slots.key == number) & (until >= 0))
+            told = replace(in_slots, ret=until)
+            unplaced[number] = register_automaton(told, settled, int(in_slots.initial[number]), history.table)
+    return judged, unplaced
 
 
 def _reason(columns: KeyColumns, found: Contradiction, rows: Ints) -> dict[str, Any]:

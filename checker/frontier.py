@@ -72,12 +72,19 @@ class FrontierAnswer:
     exhausted: str = ""
 
 
-def judge_frontier(automaton: Automaton, budget: Budget, *, compiled: bool | None = None) -> FrontierAnswer:
-    """Decide one key: by beams that widen where they must, by a relaxed run for a quick no, else exactly."""
+def judge_frontier(
+    automaton: Automaton, budget: Budget, *, compiled: bool | None = None, legal_only: bool = False
+) -> FrontierAnswer:
+    """Decide one key: by beams that widen where they must, by a relaxed run for a quick no, else exactly.
+
+    With `legal_only` the answer is True or "unknown", at the cost of the beams.
+    """
     if compiled is None:
         compiled = len(automaton) >= COMPILE_FROM and compilation_allowed()
     run = Frontier(automaton, budget, compiled=compiled)
     answer = run.widening(BEAMS[:-1])
+    if legal_only:
+        return replace(answer, steps=run.steps)
     if answer.valid == "unknown":
         answer = run.search(RELAXED)
     if answer.valid == "unknown":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from capsize.checker import unique_kernel as kernel
 from capsize.checker.columns import CAS, KeyColumns
@@ -53,6 +54,8 @@ class UniqueAnswer:
 
     status: tuple[int, ...]
     contradictions: dict[int, Contradiction]
+    seen_until: npt.NDArray[np.int64]
+    """Per row: where an operation that never returned must have taken effect before, for it was seen; -1 elsewhere."""
 
 
 def judge_unique(columns: KeyColumns, *, compiled: bool | None = None) -> UniqueAnswer:
@@ -69,18 +72,36 @@ def judge_unique(columns: KeyColumns, *, compiled: bool | None = None) -> Unique
     block_f, block_s = per(heads, 0, np.int64), per(heads, 0, np.int64)
     block_first, block_last, block_head = per(heads, -1), per(heads, -1), per(heads, -1)
     status, why, one, other = (per(keys, fill) for fill in (0, 0, -1, -1))
+    took_effect = per(count, 0, np.int8)
     kernel.JUDGE_UNIQUE(
         compiled,
         columns.key, columns.kind, columns.a, columns.b, columns.call, columns.ret, columns.initial,
         per(slots, 0, np.int8), writer, follower, first_read, per(slots, -1),
         per(slots, -1, np.int64), per(slots, -1, np.int64), per(slots, -1),
-        per(count, 0, np.int8), per(count, 0, np.int8),
+        took_effect, per(count, 0, np.int8),
         per(heads, -1), block_f, block_s, block_first, block_last, block_head,
         per(heads, -1, np.int64), per(heads, kernel.NEVER, np.int64),
         per(columns.positions, -1),
         per(keys, -1, np.int64), per(keys, -1), per(keys, -1),
         status, why, one, other,
     )  # fmt: skip
+
+    def seen_by(row: int) -> list[int]:
+        """The rows that prove that the pending `row` took effect, up to one that returned."""
+        rows: list[int] = []
+        while row >= 0 and columns.ret[row] < 0 and len(rows) <= count:
+            slot = columns.a[row] if columns.kind[row] == 1 else columns.b[row]
+            row = int(first_read[slot]) if first_read[slot] >= 0 else int(follower[slot])
+            if row >= 0:
+                rows.append(row)
+        return rows
+
+    seen_until = per(count, -1, np.int64)
+    if bool(np.any(status == UNPLACED)):
+        for row in np.flatnonzero(took_effect):
+            witnesses = seen_by(int(row))
+            seen_until[row] = columns.ret[witnesses[-1]] if witnesses else -1
+
     contradictions: dict[int, Contradiction] = {}
     for k in np.flatnonzero(status == ILLEGAL):
         rule, first, second = int(why[k]), int(one[k]), int(other[k])
@@ -99,16 +120,6 @@ def judge_unique(columns: KeyColumns, *, compiled: bool | None = None) -> Unique
                 links += seen_by(row)
             return links
 
-        def seen_by(row: int) -> list[int]:
-            """The rows that prove that the pending `row` took effect, up to one that returned."""
-            rows: list[int] = []
-            while row >= 0 and columns.ret[row] < 0 and len(rows) <= count:
-                slot = columns.a[row] if columns.kind[row] == 1 else columns.b[row]
-                row = int(first_read[slot]) if first_read[slot] >= 0 else int(follower[slot])
-                if row >= 0:
-                    rows.append(row)
-            return rows
-
         if rule in (kernel.OVERLAP, kernel.INSIDE):
             zones: list[Zone] = []
             for block in (first, second):
@@ -122,7 +133,7 @@ def judge_unique(columns: KeyColumns, *, compiled: bool | None = None) -> Unique
         if rule == kernel.NO_HEAD:
             involved = dict.fromkeys([first, *_cycle(columns, writer, first)])
         contradictions[int(k)] = Contradiction(RULES[rule], tuple(involved))
-    return UniqueAnswer(tuple(int(item) for item in status), contradictions)
+    return UniqueAnswer(tuple(int(item) for item in status), contradictions, seen_until)
 
 
 def _cycle(columns: KeyColumns, writer: np.ndarray, start: int) -> list[int]:
