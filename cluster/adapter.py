@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from capsize.cluster.system import NodeStatus, System
 from capsize.errors import AdapterError, CapsizeError, DefiniteError
 from capsize.op import Reply
 
+log = logging.getLogger(__name__)
 S = TypeVar("S", bound=System)
 
 HOOKS: Mapping[str, inspect.Signature] = {
@@ -128,10 +130,17 @@ def _bounded(where: str, name: str, hook: Callable[..., Any], args: tuple[Any, .
 
 
 def _guard_client(client: Client, who: str) -> None:
-    """Make nonsense from `invoke` tell what it is, instead of failing wherever it is used."""
-    invoke = client.invoke
+    """Make nonsense from `invoke` tell what it is, instead of failing wherever it is used; `close` never raises."""
+    invoke, close = client.invoke, client.close
     if _guarded(invoke):
         return
+
+    @functools.wraps(close)
+    def closed() -> None:
+        try:
+            close()
+        except Exception:  # a clean-up: often the client was never open
+            log.debug("%s's client could not be closed", who, exc_info=True)
 
     @functools.wraps(invoke)
     def guarded(op: Any) -> Any:
@@ -143,6 +152,7 @@ def _guard_client(client: Client, who: str) -> None:
     guarded.__dict__["capsize_guarded"] = True
     try:
         client.invoke = guarded  # type: ignore[method-assign]
+        client.close = closed  # type: ignore[method-assign]
     except AttributeError:  # a class with slots goes unguarded
         return
 

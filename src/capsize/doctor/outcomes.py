@@ -42,7 +42,7 @@ def tell(client: Client, op: Invocation) -> Told:
 
 def answers(patient: Patient) -> Iterator[Finding]:
     """Values come back as they were written; which operations there are."""
-    node, known, odd = patient.nodes[0], ["read", "write"], False
+    node, known, odd = patient.write(patient.key(), patient.number()), ["read", "write"], False
     values: tuple[Value, ...] = (patient.number(), f"word-{patient.number()}")
     for value in values:
         key = patient.key()
@@ -84,7 +84,7 @@ def lost_answers(patient: Patient) -> Iterator[Finding]:
 
 
 def _withheld(patient: Patient, mode: Mode, check: str, what: str) -> Iterator[Finding]:
-    node = patient.nodes[0]
+    node = patient.write(patient.key(), patient.number())
     between = Between(node)
     client = patient.unopened(between.node, timeout_s=PATIENCE_S)
     try:
@@ -158,11 +158,11 @@ def _on_dead(patient: Patient, node: Node) -> Told | None:
 def cache(patient: Patient) -> Iterator[Finding]:
     """Reads come from the cluster: a client that has read before sees later writes, and nothing from dead nodes."""
     key, old, new = patient.key(), patient.number(), patient.number()
-    patient.write(key, old)
-    with patient.client(patient.nodes[0]) as reader:
+    node = patient.write(key, old)
+    with patient.client(node) as reader:
         reader.invoke(Invocation("read", key))
-        patient.write(key, new, among=patient.nodes[1:] or patient.nodes)
-        seen, fresh = reader.invoke(Invocation("read", key)).result, patient.read(patient.nodes[0], key)
+        patient.write(key, new, among=(*(other for other in patient.nodes if other is not node), node))
+        seen, fresh = reader.invoke(Invocation("read", key)).result, patient.read(node, key)
         patient.kill_all()
         dead = tell(reader, Invocation("read", key))
     patient.restart_all()

@@ -12,7 +12,7 @@ from capsize.cluster.backend import Backend
 from capsize.cluster.cluster import Cluster
 from capsize.cluster.node import Node
 from capsize.cluster.system import System
-from capsize.errors import AdapterError
+from capsize.errors import AdapterError, DefiniteError
 from capsize.op import Invocation, Reply, Value
 
 FIXED_KEY = "capsize-doctor"
@@ -85,16 +85,19 @@ class Patient:
         return self._anywhere(Invocation("write", key, value), within_s, among or self.nodes)
 
     def read(self, node: Node, key: str, *, within_s: float = 20.0) -> Value:
-        """Read on this node, trying again until it answers."""
+        """Read on this node, trying again until it answers; on another one while it refuses (it may not be the leader)."""
         deadline = time.monotonic() + within_s
+        others = itertools.cycle([other for other in self.nodes if other is not node] or [node])
+        asked = node
         while True:
             try:
-                return self.ask(node, Invocation("read", key)).result
+                return self.ask(asked, Invocation("read", key)).result
             except Exception as error:  # a client call: whatever it raises means "not yet"
                 if time.monotonic() > deadline:
                     raise AdapterError(
                         f"a read on {node.name} was not answered within {within_s:g} s: {type(error).__name__}: {error}"
                     ) from error
+                asked = next(others) if asked is node and isinstance(error, DefiniteError) else node
                 time.sleep(0.1)
 
     def kill_all(self) -> list[str]:
