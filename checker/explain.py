@@ -9,7 +9,8 @@ found it impossible; otherwise it is handed back as the engine gave it. The name
     dirty-read     a value was read whose only write was answered `fail`
     garbage-read   a value was read that nobody wrote
     future-read    a value was read before it was written
-    lost-write     an acknowledged write was overtaken by its past: several reads, or one in a later term, saw older
+    lost-write     an acknowledged write was overtaken by its past, and no node can have been merely behind: an older
+                   value was answered from the write's own log index or later, or by most of the nodes
     stale-read     one read saw a value after it had been replaced
     lost-update    two compare-and-set both took a value that was written once
     not-linearizable   none of these
@@ -229,11 +230,7 @@ def _tell_overtaken(case: Case, found: Overtaken) -> tuple[str, list[str]]:
     saw_new = [op for op in case.everything if op.outcome == "ok" and _has(observed(op), new)]
     saw_new_later = [op for op in later if _has(observed(op), new)]
     saw_old = [op for op in later if _has(observed(op), old)]
-    acknowledged = after.outcome == "ok"
-    term, told_term = read.meta.get("term"), after.meta.get("term")
-    newer_term = isinstance(term, int) and isinstance(told_term, int) and term > told_term
-    told_old = {op.node or f"p{op.process}" for op in saw_old}
-    gone = acknowledged and not saw_new_later and (newer_term or len(told_old) > 1)
+    gone = after.outcome == "ok" and not saw_new_later and _is_lost(case, after, saw_old)
     if gone:
         vanished = "nobody ever saw it" if not saw_new else f"after {at(since_ns)} nobody saw it again"
         sentences = [f"{_who(after)} was told that {plain(new)} was written ({_brief(after)}); {vanished}."]
@@ -261,6 +258,20 @@ def _tell_overtaken(case: Case, found: Overtaken) -> tuple[str, list[str]]:
     if place is not None and after.return_ns is not None:
         sentences += fate_of(place, after.return_ns, None if gone else read.return_ns, case.around)
     return ("lost-write" if gone else "stale-read"), sentences
+
+
+def _is_lost(case: Case, after: Operation, saw_old: Sequence[Operation]) -> bool:
+    """Return whether later answers cannot be explained by a node that was merely behind.
+
+    Either one of them came from a log index at or beyond the write's own; or, where answers name no index, most of
+    the nodes gave one.
+    """
+    place = place_of(after)
+    told = [op.meta.get("log_index") for op in saw_old]
+    if place is not None and any(isinstance(index, int) for index in told):
+        return any(isinstance(index, int) and index >= place[0] for index in told)
+    nodes = {op.node for op in case.everything if op.node}
+    return len(nodes) > 1 and len({op.node for op in saw_old if op.node}) * 2 > len(nodes)
 
 
 def _behind(read: Operation, after: Operation) -> list[str]:

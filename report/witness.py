@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(slots=True)
 class Moment:
-    """One event of a node's own: `at` is its time in seconds, as the page links it, "before" the load, or "" if unknown."""
+    """One event of a node's own: `at` is its time in seconds as the page links it, "before" the load, "" if unknown."""
 
     at: str
     node: str
@@ -94,8 +94,8 @@ def contradictions(verdict: dict[str, Any], ledger: Ledger, origin: int | None =
     """
     places = {(ledger.process[row], ledger.call_us[row]): row for row in range(len(ledger))}
     found: list[Contradiction] = []
-    anomalies = verdict.get("anomalies")
-    for anomaly in anomalies if isinstance(anomalies, list) else ():
+    anomalies = _list(verdict.get("anomalies"))
+    for anomaly in anomalies:
         if isinstance(anomaly, dict):
             shown = _contradiction(anomaly, ledger, places, origin)
             shown.leads = len(anomalies) <= MOST_OPEN or (

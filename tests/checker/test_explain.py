@@ -48,7 +48,7 @@ def test_a_write_nobody_saw_and_two_nodes_deny_is_lost() -> None:
         *NOISE,
         op(1, "write", 17, 10, 12),
         op(2, "write", 18, 20, 22, meta={"term": 4, "log_index": 93, "served_by": "n2"}),
-        op(3, "read", None, 30, 31, 17, meta={"term": 5, "served_by": "n3"}),
+        op(3, "read", None, 30, 31, 17, meta={"term": 5, "log_index": 95, "served_by": "n3"}),
         op(4, "read", None, 40, 41, 17),
     )
     assert told.name == "lost-write"
@@ -60,6 +60,23 @@ def test_a_write_nobody_saw_and_two_nodes_deny_is_lost() -> None:
     )
     assert "Nobody ever saw 18: 2 later answers showed something else." in text
     assert "acknowledged by n2 in term 4; the later answer came from n3 in term 5" in text
+
+
+def test_nodes_that_are_behind_do_not_make_a_write_lost() -> None:
+    told = retold(
+        op(1, "write", 17, 10, 12),
+        op(2, "write", 18, 20, 22, meta={"term": 1, "log_index": 93, "served_by": "n2"}),
+        op(3, "read", None, 30, 31, 17, meta={"term": 1, "log_index": 92, "served_by": "n3"}),
+        op(4, "read", None, 40, 41, 17, meta={"term": 1, "log_index": 91, "served_by": "n4"}),
+    )
+    assert told.name == "stale-read"
+
+
+def test_most_nodes_denying_a_write_make_it_lost_where_answers_name_no_index() -> None:
+    before = [op(1, "write", 17, 10, 12), op(2, "write", 18, 20, 22)]
+    reads = [op(node, "read", None, 30 + node, 31 + node, 17) for node in (3, 4, 5)]
+    assert retold(*before, *reads[:2]).name == "stale-read"
+    assert retold(*before, *reads).name == "lost-write"
 
 
 def test_one_old_answer_is_a_stale_read_while_others_see_the_new_value() -> None:
@@ -164,7 +181,7 @@ def test_the_nodes_own_events_say_where_the_entry_was_and_how_it_went() -> None:
         [
             op(1, "write", 17, 10, 12, meta={"term": 4, "log_index": 92, "served_by": "n2"}),
             op(2, "write", 18, 20, 22, meta={"term": 4, "log_index": 93, "served_by": "n2"}),
-            op(3, "read", None, 30, 31, 17, meta={"term": 5, "served_by": "n3"}),
+            op(3, "read", None, 30, 31, 17, meta={"term": 5, "log_index": 93, "served_by": "n3"}),
         ]
     )
     placed = origin_ns(history, traces)
