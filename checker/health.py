@@ -116,7 +116,7 @@ class Health:
 
     def _harness(self, history: History, phases: Mapping[str, int], faults: Mapping[int, Striking]) -> Finding:
         because = [
-            f"fault {striking.kind} on {', '.join(striking.targets) or 'nobody'}: {error}"
+            f"fault {striking.kind} on {', '.join(striking.targets)}: {error}" if striking.targets else error
             for striking in faults.values()
             for error in striking.errors
         ]

@@ -65,6 +65,11 @@ class Fault(ABC):
     def __init_subclass__(cls) -> None:
         Fault.known[cls.word] = cls
 
+    @property
+    def least_nodes(self) -> int:
+        """How many nodes a cluster must have for this fault to mean anything."""
+        return 1
+
     @abstractmethod
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
         """Resolve the target."""

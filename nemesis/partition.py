@@ -37,6 +37,10 @@ class Partition(Fault):
     says = "stop nodes from hearing each other: " + ", ".join(SHAPES)
     needs = frozenset({"network"})
 
+    @property
+    def least_nodes(self) -> int:
+        return {"ring": 4, "bridge": 3}.get(self.shape, 2)
+
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise no_such("shape of a partition", self.shape, SHAPES)
@@ -57,7 +61,7 @@ class Partition(Fault):
         if not targets:
             return Skip(f"no node is {self.target!r} now")
         if not any(cuts.values()):
-            return Skip(f"a {self.shape} of {len(nodes)} nodes cuts nothing")
+            return Skip(f"{self.shape} cuts no link among {len(nodes)} nodes when it hits {', '.join(targets)}")
         return Plan(targets, cuts)
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:

@@ -53,6 +53,11 @@ def plan(config: RunConfig) -> Plan:
     else:
         kinds = choose(config.faults or ("none",))
         schedule = draw(config.seed, kinds, config.time_limit_s)
+    for step in schedule.steps:
+        if step.fault.least_nodes > config.nodes:
+            raise Refused(
+                f"--faults: {step.kind} needs {step.fault.least_nodes} nodes or more; --nodes is {config.nodes}"
+            )
     if "status" not in system.capabilities():
         for kind in kinds:
             if kind.asks_for_a_leader:

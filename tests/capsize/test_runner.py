@@ -174,10 +174,11 @@ def test_a_schedule_written_by_hand_is_followed(tmp_path: Path) -> None:
         ({"workload": "regster"}, "did you mean 'register'"),
         ({"faults": ("partitoin",)}, "did you mean 'partition'"),
         ({"options": {"dpeth": "1"}}, "did you mean 'depth'"),
+        ({"faults": ("ring",), "nodes": 3}, "ring needs 4 nodes or more; --nodes is 3"),
     ],
 )
 def test_a_word_that_stands_for_nothing_is_one_clear_line(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(UsageError) as error:
+    with pytest.raises((UsageError, Refused)) as error:
         plan(RunConfig(**{"seed": 1, "system": ADAPTER} | settings))
     assert told in str(error.value)
     assert FakeSystem.name == "fake"
