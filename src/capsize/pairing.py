@@ -305,6 +305,8 @@ class Pairing:
         returns = np.frombuffer(self._returns, dtype=np.int8) if self._returns else np.empty(0, np.int8)
         if not self.timed:
             times = np.arange(len(times), dtype=np.int64)
+        elif len(times):
+            times = np.maximum.accumulate(times)  # so that times and positions say the same
         positions = closed_positions(times, returns.astype(bool))
         call_event, ret_event = _ints(self._call), _ints(self._ret)
         returned = ret_event >= 0
