@@ -137,7 +137,13 @@ class Node:
         """Let the core take in one event now."""
         if self._ended is None or self._ended.done():
             return
-        self._collect(self.core.step(event, time.monotonic_ns()))
+        try:
+            effects = self.core.step(event, time.monotonic_ns())
+        except Exception as error:  # a broken invariant of our own: no effect of this step may leave
+            log.exception("%s: the core broke at %s", self.config.node, type(event).__name__)
+            self._end(f"internal error: {error}")
+            return
+        self._collect(effects)
         self._arm_timer()
 
     def _collect(self, effects: Effects) -> None:

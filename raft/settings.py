@@ -43,6 +43,4 @@ class Settings:
     """Serve reads under a leader lease instead of a ReadIndex round (thesis §6.4.1)."""
     clock_drift: float = 0.1
     """The share by which clocks may run apart; shortens the lease."""
-    catch_up_rounds: int = 10
-    """Rounds a learner gets to catch up before a promotion is refused (thesis §4.2.1)."""
     trace: bool = True
