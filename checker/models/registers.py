@@ -84,6 +84,8 @@ class MultiRegister(Whole[tuple[tuple[Value, Value], ...]]):
             word, key, value = part
             if word in ("write", "w"):
                 registers[key] = value
+            elif word not in ("read", "r"):
+                return Inconsistent(f"a multi-register has no operation {plain(word)!r}")
             elif isinstance(got, tuple):
                 seen = got[number]
                 value = seen[2] if isinstance(seen, tuple) and len(seen) == 3 else None
