@@ -63,7 +63,8 @@ class Fault(ABC):
     known: ClassVar[dict[str, type[Fault]]] = {}
 
     def __init_subclass__(cls) -> None:
-        Fault.known[cls.word] = cls
+        if cls.word:
+            Fault.known[cls.word] = cls
 
     @property
     def least_nodes(self) -> int:

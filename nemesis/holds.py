@@ -20,6 +20,9 @@ SIGCONT = 18
 HEALING = -2
 """The number under which a node is held while its last fault is being undone."""
 
+DISK_STATES = ("frozen", "slow", "full", "dead", "off")
+"""What a disk can be held as; one at a time on one node."""
+
 Errors = dict[str, str]
 """Node -> what went wrong there; empty when all went well."""
 
@@ -34,8 +37,10 @@ class Holds:
         self._routing = {name: threading.Lock() for name in self._nodes}
         self._cuts: dict[int, dict[str, frozenset[str]]] = {}
         self._held: dict[str, dict[str, set[int]]] = {
-            state: {name: set() for name in self._nodes} for state in ("down", "paused", "frozen")
+            state: {name: set() for name in self._nodes} for state in ("down", "paused", *DISK_STATES)
         }
+        self.steps: dict[str, tuple[str, ...]] = {}
+        """Node -> the confirmed steps of its last loss of power."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,11 +56,19 @@ class Holds:
         with self._lock:
             return bool(self._held[state][name])
 
+    def busy_disk(self, name: str) -> str:
+        """Return as what some fault holds the disk of `name`; empty when none does."""
+        return next((state for state in DISK_STATES if self.held(state, name)), "")
+
+    def excused(self, name: str) -> bool:
+        """Return whether a process of `name` that is gone may be gone because of a fault."""
+        return any(self.held(state, name) for state in ("down", "full", "dead", "off"))
+
     def remains(self, extra: Cuts | None = None) -> Connectivity:
         """Return what the cuts and kills of now, and `extra`, leave connected."""
         with self._lock:
             cuts = {name: self._drops(name) | frozenset((extra or {}).get(name, ())) for name in self._nodes}
-            down = [name for name in self._nodes if any(self._held[state][name] for state in self._held)]
+            down = [name for name in self._nodes if any(by[name] for by in self._held.values())]
         return connectivity(self.names, cuts, down)
 
     # -- network -----------------------------------------------------------------------------------------------
@@ -95,7 +108,7 @@ class Holds:
 
     def revive(self, fault: int, names: Iterable[str]) -> Errors:
         """Start the system again where only `fault` kept it down."""
-        return self._release("down", fault, names, self._restart)
+        return self._release("down", fault, names, self._revive)
 
     def pause(self, fault: int, names: Iterable[str]) -> Errors:
         """SIGSTOP the system on these nodes."""
@@ -113,6 +126,38 @@ class Holds:
         """Let them go on where only `fault` held them."""
         return self._release("frozen", fault, names, lambda node: node.thaw_disk())
 
+    def slow(self, fault: int, names: Iterable[str], *, stall_ms: float, run_ms: float) -> Errors:
+        """Let writes through only now and then."""
+        return self._hold("slow", fault, names, lambda node: node.slow_disk(stall_ms=stall_ms, run_ms=run_ms))
+
+    def quicken(self, fault: int, names: Iterable[str]) -> Errors:
+        """End that."""
+        return self._release("slow", fault, names, lambda node: node.thaw_disk())
+
+    def fill(self, fault: int, names: Iterable[str]) -> Errors:
+        """Take all free space of the data disk on these nodes."""
+        return self._hold("full", fault, names, lambda node: node.fill_disk())
+
+    def drain(self, fault: int, names: Iterable[str]) -> Errors:
+        """Give it back, and start what ended for want of it."""
+        return self._release("full", fault, names, self._drain)
+
+    def break_disk(self, fault: int, names: Iterable[str]) -> Errors:
+        """Make every further write fail on these nodes."""
+        return self._hold("dead", fault, names, lambda node: node.break_disk())
+
+    def replace_disk(self, fault: int, names: Iterable[str]) -> Errors:
+        """Mount the disk anew, with what had been synced, and start the system on it."""
+        return self._release("dead", fault, names, self._remount)
+
+    def power_off(self, fault: int, names: Iterable[str]) -> Errors:
+        """Pull the plug on these nodes: what was not synced is lost."""
+        return self._hold("off", fault, names, self._pull)
+
+    def power_on(self, fault: int, names: Iterable[str]) -> Errors:
+        """Mount their disks again and start the system."""
+        return self._release("off", fault, names, self._boot)
+
     def heal_all(self) -> Errors:
         """Undo everything any fault still holds: links, disks, pauses, then kills."""
         with self._lock:
@@ -123,7 +168,10 @@ class Holds:
                 for faults in by.values():
                     faults.clear()
         errors = self._reroute(cut)
-        errors |= self.on_each(held["frozen"], lambda name: self._nodes[name].thaw_disk())
+        errors |= self.on_each(held["frozen"] + held["slow"], lambda name: self._nodes[name].thaw_disk())
+        errors |= self.on_each(held["full"], lambda name: self._drain(self._nodes[name]))
+        errors |= self.on_each(held["dead"], lambda name: self._remount(self._nodes[name]))
+        errors |= self.on_each(held["off"], lambda name: self._boot(self._nodes[name]))
         errors |= self.on_each(held["paused"], lambda name: self._continue(self._nodes[name]))
         errors |= self.on_each(held["down"], lambda name: self._restart(self._nodes[name]))
         return errors
@@ -137,6 +185,31 @@ class Holds:
             started = {name: pool.submit(action, name) for name in targets}
         raised = {name: future.exception() for name, future in started.items()}
         return {name: f"{type(error).__name__}: {error}" for name, error in raised.items() if error is not None}
+
+    def _pull(self, node: Node) -> None:
+        self.steps[node.name] = tuple(node.power_off())
+
+    def _boot(self, node: Node) -> None:
+        node.power_on()
+        self._start(node)
+
+    def _remount(self, node: Node) -> None:
+        node.power_off()
+        node.power_on()
+        self._start(node)
+
+    def _drain(self, node: Node) -> None:
+        node.drain_disk()
+        self._start(node)
+
+    def _start(self, node: Node) -> None:
+        """Start the system unless another fault keeps it down; one that runs is left alone."""
+        if not self.held("down", node.name):
+            self._restart(node)
+
+    def _revive(self, node: Node) -> None:
+        if not self.held("off", node.name):  # without its disk it would start on an empty folder
+            self._restart(node)
 
     def _continue(self, node: Node) -> None:
         if node.process().alive:

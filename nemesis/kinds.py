@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from capsize.errors import UsageError, no_such
-from capsize.nemesis.disk import PauseDisk
+from capsize.nemesis.disk import DeadDisk, FullDisk, PauseDisk, PowerLoss, SlowDisk
 from capsize.nemesis.fault import Fault
 from capsize.nemesis.partition import Partition
 from capsize.nemesis.process import Kill, PauseProcess
@@ -70,6 +70,14 @@ _LIST = (
     Kind("ring", "every node hears another majority", 0.6, always(Partition("all", "ring"))),
     Kind("bridge", "two halves that only one node hears", 0.58, always(Partition("all", "bridge"))),
     Kind("pause-disk", "block writes and fsyncs of a data disk, mostly the leader's", 0.67, _pause_disk),
+    Kind("slow-disk", "let writes of a data disk through only now and then", 0.72,
+         lambda rng, nth: SlowDisk(rng.choice(("leader", "one", "minority")))),
+    Kind("full-disk", "take all free space of a data disk", 0.77,
+         lambda rng, nth: FullDisk(rng.choice(("leader", "one")))),
+    Kind("dead-disk", "make every write to a data disk fail, mount it anew", 0.82,
+         lambda rng, nth: DeadDisk(rng.choice(("leader", "one")))),
+    Kind("power-loss", "lose what was not synced, on one node to all; start them again", 0.15,
+         lambda rng, nth: PowerLoss(rng.choice(("leader", "one", "minority", "majority", "all", "all")))),
 )  # fmt: skip
 
 KINDS: dict[str, Kind] = {kind.word: kind for kind in _LIST}

@@ -49,9 +49,11 @@ class Kill(Fault):
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
         plan = plan_nodes(self, situation, rng)
         if isinstance(plan, Plan):
-            stuck = [name for name in plan.targets if holds.held("frozen", name)]
+            stuck = [name for name in plan.targets if holds.held("frozen", name) or holds.held("slow", name)]
             if stuck:  # SIGKILL waits for the thaw: the fault could not land
                 return Skip(f"the disk of {', '.join(stuck)} is paused: a process stuck in it cannot be killed")
+            if all(holds.excused(name) for name in plan.targets):
+                return Skip(f"{', '.join(plan.targets)} is down already")
         return plan
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
@@ -64,7 +66,7 @@ class Kill(Fault):
         return holds.revive(number, plan.targets)
 
     def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
-        free = [name for name in plan.targets if not holds.held("down", name)]
+        free = [name for name in plan.targets if not holds.excused(name)]
         return look(free, holds, lambda state: state.alive, wait_s=5.0)
 
 
@@ -79,7 +81,7 @@ class PauseProcess(Fault):
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
         plan = plan_nodes(self, situation, rng)
         if isinstance(plan, Plan):
-            alive = tuple(name for name in plan.targets if not holds.held("down", name))
+            alive = tuple(name for name in plan.targets if not holds.excused(name))
             return Plan(alive) if alive else Skip(f"{', '.join(plan.targets)} is down: nothing to pause")
         return plan
 
@@ -93,5 +95,5 @@ class PauseProcess(Fault):
         return holds.resume(number, plan.targets)
 
     def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
-        free = [name for name in plan.targets if not holds.held("paused", name) and not holds.held("down", name)]
+        free = [name for name in plan.targets if not holds.held("paused", name) and not holds.excused(name)]
         return look(free, holds, lambda state: state.alive and state.state not in ("T", "t"), wait_s=2.0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from capsize.cluster.adapter import guard, load_problems
+from capsize.cluster.adapter import make
 from capsize.cluster.backend import Backend
 from capsize.cluster.system import System
 from capsize.config import RunConfig
-from capsize.errors import AdapterError, CapsizeError, Refused, UsageError, no_such
+from capsize.errors import Refused
 from capsize.nemesis.kinds import Kind, choose
 from capsize.nemesis.schedule import Schedule, draw, parse
-from capsize.registry import load_system, lookup
+from capsize.registry import lookup
 from capsize.store import explained
 from capsize.workloads import WORKLOADS, Workload
 
@@ -30,19 +30,7 @@ class Plan:
 
 def plan(config: RunConfig) -> Plan:
     """Resolve every word of `config`; raises UsageError or AdapterError before anything is started."""
-    cls = load_system(config.system)
-    problems = load_problems(cls, config.system)
-    if problems is not None or not (isinstance(cls, type) and issubclass(cls, System)):
-        raise problems or UsageError(f"--system: {config.system} is no capsize.cluster.system.System")
-    for option in config.options:
-        if option not in cls.options:
-            raise no_such(f"option of {config.system}", option, cls.options, flag="--opt", listing="systems")
-    try:
-        system = guard(cls(**config.options))
-    except CapsizeError:
-        raise
-    except Exception as error:  # an adapter's own code
-        raise AdapterError(f"the adapter {config.system} refused its options: {error}") from error
+    system = make(config.system, config.options)
     workload = lookup("workload", config.workload, WORKLOADS, flag="--workload", listing="workloads")
     names = [f"n{number}" for number in range(1, config.nodes + 1)]
     if config.schedule:

@@ -30,6 +30,7 @@ class World:
         self.alive = dict.fromkeys(self.names, False)
         self.stopped = dict.fromkeys(self.names, False)
         self.frozen = dict.fromkeys(self.names, False)
+        self.disk = dict.fromkeys(self.names, "")
         self.drops: dict[str, set[str]] = {name: set() for name in self.names}
         self.gone: set[str] = set()
         self.bugs: set[str] = set()
@@ -104,9 +105,45 @@ class FakeNode:
     def thaw_disk(self) -> None:
         self._order("thaw")
         self.world.frozen[self.name] = False
+        self.world.disk[self.name] = ""
+
+    def slow_disk(self, *, stall_ms: float, run_ms: float) -> None:
+        self._order("slow")
+        self.world.disk[self.name] = "slow"
+
+    def fill_disk(self) -> int:
+        self._order("fill")
+        self.world.disk[self.name] = "full"
+        self.world.alive[self.name] = False  # as a system that ends itself when it cannot write
+        return 1
+
+    def drain_disk(self) -> None:
+        self._order("drain")
+        self.world.disk[self.name] = ""
+
+    def break_disk(self) -> None:
+        self._order("break")
+        self.world.disk[self.name] = "dead"
+
+    def power_off(self) -> tuple[str, ...]:
+        self._order("power-off")
+        self.world.alive[self.name] = False
+        self.world.disk[self.name] = "off"
+        return ("disk-cut", "killed", "unmounted")
+
+    def power_on(self) -> tuple[str, ...]:
+        self._order("power-on")
+        self.world.disk[self.name] = ""
+        return ("mounted",)
 
     def disk_probe(self, *, wait_s: float = 0.2) -> DiskProbe:
-        return DiskProbe("stalled" if self.world.frozen[self.name] else "done", 1.0)
+        if self.world.frozen[self.name]:
+            return DiskProbe("stalled", 200.0)
+        said = {"full": "No space left on device", "dead": "Input/output error", "off": "not mounted"}
+        state = self.world.disk[self.name]
+        if state in said:
+            return DiskProbe("failed", 1.0, said[state])
+        return DiskProbe("done", 120.0 if state == "slow" else 1.0)
 
     def read_tail(self, source: str, offset: int) -> tuple[bytes, int]:
         return b"", 0
@@ -185,7 +222,7 @@ class FakeBackend:
     name = "fake"
     label = "fake"
 
-    def __init__(self, world: World, able: Sequence[str] = ("processes", "network", "disks")) -> None:
+    def __init__(self, world: World, able: Sequence[str] = ("processes", "network", "disks", "power")) -> None:
         self.world, self.able = world, frozenset(able)
 
     def capabilities(self) -> frozenset[str]:
@@ -211,7 +248,9 @@ def nodes_of(world: World) -> list[Any]:
     return [FakeNode(world, name) for name in world.names]
 
 
-def cluster_of(world: World, system: System, able: Sequence[str] = ("processes", "network", "disks")) -> Cluster:
+def cluster_of(
+    world: World, system: System, able: Sequence[str] = ("processes", "network", "disks", "power")
+) -> Cluster:
     backend: Any = FakeBackend(world, able)
     FakeSystem.world = world
     return Cluster(system, backend, nodes_of(world))

@@ -11,7 +11,7 @@ import pytest
 from fake_cluster import World, nodes_of
 
 from capsize.clock import MonotonicClock
-from capsize.nemesis.disk import PauseDisk
+from capsize.nemesis.disk import DeadDisk, FullDisk, PauseDisk, PowerLoss, SlowDisk
 from capsize.nemesis.executor import Nemesis
 from capsize.nemesis.fault import Fault
 from capsize.nemesis.holds import Holds
@@ -60,6 +60,7 @@ class Stage:
 
 @pytest.mark.parametrize("fault", [
     Kill("leader"), PauseProcess("leader"), Partition("leader", "isolate"), PauseDisk("leader"), Kill(("n1", "n3")),
+    SlowDisk("leader"), FullDisk("leader"), DeadDisk("leader"), PowerLoss("leader"), PowerLoss(("n1", "n3")),
 ])  # fmt: skip
 def test_every_fault_is_intended_injected_probed_healed_and_probed_again(fault: Fault) -> None:
     stage = Stage(fault)
@@ -70,7 +71,7 @@ def test_every_fault_is_intended_injected_probed_healed_and_probed_again(fault: 
     assert stage.line("intend")["targets"] == (["n1"] if fault.target == "leader" else ["n1", "n3"])
     world = stage.world
     assert all(world.alive.values())
-    assert not any([*world.stopped.values(), *world.frozen.values(), *world.drops.values()])
+    assert not any([*world.stopped.values(), *world.frozen.values(), *world.drops.values(), *world.disk.values()])
 
 
 def test_the_intent_is_recorded_before_anything_is_done() -> None:
@@ -171,3 +172,23 @@ def test_a_nemesis_line_that_cannot_be_written_keeps_no_fault_from_being_healed(
     stage.nemesis._write = broken
     stage.play()
     assert not any(stage.world.frozen.values())
+
+
+def test_a_node_without_power_is_not_started_by_the_heal_of_a_kill() -> None:
+    stage = Stage()
+    stage.nemesis.schedule = Schedule(
+        (Step(0.0, 0.3, "kill", 0, Kill(("n2",))), Step(0.1, 0.6, "power-loss", 0, PowerLoss(("n2",)))), 7
+    )
+    stage.play(until=lambda: stage.phases().count("heal-probe") == 2)
+    orders = [order for order in stage.world.orders if order.endswith("n2")]
+    assert orders == ["kill n2", "power-off n2", "power-on n2", "start n2"]
+    assert all(value["landed"] for _, value in stage.lines if value["phase"] in ("probe", "heal-probe"))
+
+
+def test_one_disk_is_hit_by_one_fault_at_a_time() -> None:
+    stage = Stage()
+    stage.nemesis.schedule = Schedule(
+        (Step(0.0, 0.5, "full-disk", 0, FullDisk(("n2",))), Step(0.1, 0.2, "power-loss", 0, PowerLoss(("n2",)))), 7
+    )
+    stage.play(until=lambda: "heal-probe" in stage.phases())
+    assert "is full already" in stage.line("skip")["detail"]["reason"]

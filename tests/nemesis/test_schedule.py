@@ -104,4 +104,5 @@ def test_an_unknown_fault_word_gets_its_nearest() -> None:
 
 
 def test_every_kind_of_fault_has_a_word_of_its_own() -> None:
-    assert set(Fault.known) == {"kill", "pause-process", "partition", "pause-disk"}
+    disks = {"pause-disk", "slow-disk", "full-disk", "dead-disk", "power-loss"}
+    assert set(Fault.known) == {"kill", "pause-process", "partition"} | disks
