@@ -25,15 +25,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from capsize.checker.counterexample import smallest_witness
 from capsize.checker.models.model import Model, plain
-from capsize.checker.reduction import Item, observed, same_value, smallest_proof, written
+from capsize.checker.reduction import (
+    ORACLE,
+    PLAIN_WRITES,
+    Item,
+    impossible,
+    observed,
+    reducible,
+    same_value,
+    smallest_proof,
+    written,
+)
 from capsize.checker.surroundings import Surroundings, at, fate_of, faults_between, place_of
 from capsize.checker.trace import TraceEvent
+from capsize.checker.wgl import decide_wgl
 from capsize.history import History
 from capsize.op import Operation, Value
 from capsize.verdict import Anomaly, Axis, Finding, Verdict
 
 RENAMED = "not-linearizable"
+MOST_ASKED = 250
+"""Operations of a key up to which the oracle is asked to shrink histories that `reduction` does not understand."""
 GRAVITY = ("lost-write", "lost-update", "dirty-read", "garbage-read", "future-read", "stale-read")
 """The gravest comes first."""
 
@@ -96,12 +110,12 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surro
         return anomaly
     part = history.only(anomaly.key)
     everything = tuple(part)
-    proof = smallest_proof(anomaly.operations, everything, model)
+    proof = smallest_proof(anomaly.operations, everything, model) or _any_proof(part, everything, model)
     if proof is None:
         return anomaly
     numbers = {(op.process, op.call): int(row) for op, row in zip(everything, part.columns.row, strict=True)}
     case = Case(anomaly.key, proof, everything, numbers, around or Surroundings.of(history))
-    name, sentences = _argue(case)
+    name, sentences = _argue(case) if reducible(everything, model) else (RENAMED, _tell_plainly(case))
     witness = [item.shown for item in proof]
     if name == "dirty-read":
         witness += [op for op in everything if op.outcome == "fail" and _writes_seen(op, witness)]
@@ -109,6 +123,17 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surro
     sentences += _weakened(case) + _faults(case, witness)
     details = {**anomaly.details, "proven_by": "wgl", "operations_in_proof": len(proof)}
     return replace(anomaly, name=name, because=tuple(sentences), operations=tuple(witness), details=details)
+
+
+def _any_proof(part: History, everything: Sequence[Operation], model: Model[Any]) -> tuple[Item, ...] | None:
+    """Return a proof for any model, found by asking the oracle; None for a key of too many operations."""
+    if len(part) > MOST_ASKED:
+        return None
+    witness = smallest_witness(part, model, lambda history: decide_wgl(history, model, ORACLE), tries=300)
+    if not witness or not impossible(witness, model):
+        return None
+    as_it_was = {(op.process, op.call): op for op in everything}
+    return tuple(Item(as_it_was[op.process, op.call], op) for op in witness)
 
 
 def _argue(case: Case) -> tuple[str, list[str]]:
@@ -155,7 +180,7 @@ def _from_nowhere(case: Case) -> tuple[str, list[str]] | None:
             if op.ret is not None and all(other.call > op.ret for other in writers):
                 first = min(writers, key=lambda other: other.call)
                 return "future-read", [
-                    f"{_who(op)} read {plain(value)} before anybody had asked for it to be written.",
+                    f"{_who(op)} found {plain(value)} before anybody had asked for it to be written.",
                     f"{_told(case, op)}.",
                     f"{plain(value)} was first asked to be written at {at(first.call_ns)} ({case.no(first)}), "
                     "after that answer.",
@@ -294,9 +319,12 @@ def _behind(read: Operation, after: Operation) -> list[str]:
 
 
 def _tell_plainly(case: Case) -> list[str]:
-    ops = sorted((item.judged for item in case.proof), key=lambda op: op.call)
-    sentences = [f"No order of {_count(len(ops), 'operation')} explains what their clients were told."]
-    sentences += [f"{_told(case, op)}." for op in ops]
+    items = sorted(case.proof, key=lambda item: item.judged.call)
+    sentences = [f"No order of {_count(len(items), 'operation')} explains what their clients were told."]
+    for item in items:
+        late = item.judged.ret is None and item.shown.ret is not None
+        sentences.append(_told(case, item.shown) + ("; only its call matters here." if late else "."))
+    ops = [item.judged for item in items]
     for one in ops:
         after = [op for op in ops if one.ret is not None and op.call > one.ret]
         next_end = min((op.ret for op in after if op.ret is not None), default=None)
@@ -309,7 +337,9 @@ def _tell_plainly(case: Case) -> list[str]:
 
 
 def _weakened(case: Case) -> list[str]:
-    names = [case.no(item.shown) for item in case.proof if item.weakened]
+    names = [
+        case.no(item.shown) for item in case.proof if item.shown.f == "cas" and item.judged.f in PLAIN_WRITES.values()
+    ]
     if not names:
         return []
     return [f"Of {' and '.join(names)} only the write counts here: the proof holds whatever was compared."]
@@ -333,11 +363,18 @@ def _told(case: Case, op: Operation) -> str:
     if op.f in ("read", "get"):
         of = f" of{case.on_key}" if case.key is not None else ""
         return f"{who} read {plain(op.result)}{of} ({about}; called at {at(op.call_ns)}, answered{when})"
+    if op.f not in ("write", "put", "cas", "delete"):
+        asked = f"{op.f}{'' if op.value is None else ' ' + plain(op.value)}{to}"
+        if op.outcome != "ok":
+            return f"{who} asked for {asked} at {at(op.call_ns)} and never learnt the outcome ({about})"
+        answer = "done" if op.result is None and op.value is not None else plain(op.result)
+        return f"{who} asked for {asked} and was told{when}: {answer} ({about})"
     value = written(op)
     done = {"cas": "was set by compare-and-set", "delete": "was deleted"}.get(op.f, "was written")
     what = "the key" if op.f == "delete" else plain(value[0] if value else op.value)
     if op.outcome == "info":
-        return f"{who} asked for {what}{to} at {at(op.call_ns)} and never learnt the outcome ({about})"
+        wish = "be deleted" if op.f == "delete" else "be written"
+        return f"{who} asked at {at(op.call_ns)} that {what} {wish}{to}, and never learnt the outcome ({about})"
     if op.f == "cas" and observed(op):
         done += f" where {plain(observed(op)[0])} was"
     return f"{who} was told{when} that {what} {done}{to} ({about})"

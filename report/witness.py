@@ -52,7 +52,10 @@ class Moment:
 
 @dataclass(slots=True)
 class Contradiction:
-    """One anomaly, ready to be shown. Each sentence is a list of parts: (text, kind, target)."""
+    """One anomaly, ready to be shown. Each sentence is a list of parts: (text, kind, target).
+
+    `ends` are the last states from which nothing went on: (state, operations done, [(operation, why not)]).
+    """
 
     name: str
     key: str
@@ -62,6 +65,9 @@ class Contradiction:
     moments: list[Moment] = field(default_factory=list["Moment"])
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     left_out: int = 0
+    ends: list[tuple[str, list[str], list[tuple[str, str]]]] = field(
+        default_factory=list[tuple[str, list[str], list[tuple[str, str]]]]
+    )
     leads: bool = True
 
 
@@ -123,6 +129,7 @@ def _contradiction(
         left_out=max(0, len(operations) - MOST_DRAWN),
     )
     shown.ticks = _place(steps)
+    shown.ends = _ends(shown.details.pop("last", None))
     return shown
 
 
@@ -176,6 +183,21 @@ def referred(item: Any, word: str = "") -> Any:
     if word in NUMBERS and isinstance(item, int) and not isinstance(item, bool) and item >= 0:
         return f"#{item}"
     return item
+
+
+def _ends(last: Any) -> list[tuple[str, list[str], list[tuple[str, str]]]]:
+    """Return the last states that were possible: each with what had been done by then, and what it refused and why."""
+    found: list[tuple[str, list[str], list[tuple[str, str]]]] = []
+    for end in _list(last)[:8]:
+        if isinstance(end, dict):
+            refused = [
+                (str(one.get("row", "")), visible(str(one.get("why", "")), 200))
+                for one in _list(end.get("refused"))
+                if isinstance(one, dict)
+            ]
+            done = [str(row) for row in _list(end.get("done"))[:20]]
+            found.append((visible(str(end.get("state", "?")), 200), done, refused))
+    return found
 
 
 def _list(value: Any) -> list[Any]:

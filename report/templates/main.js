@@ -57,6 +57,7 @@ new ResizeObserver(redraw).observe(stage);
 window.addEventListener('beforeprint', () => { root.dataset.print = root.dataset.theme || 'auto'; root.dataset.theme = 'light'; readTheme(); panel.parentElement.after(legend); for (const paint of painters) paint(); });
 window.addEventListener('afterprint', () => { if (root.dataset.print === 'auto') delete root.dataset.theme; else root.dataset.theme = root.dataset.print; delete root.dataset.print; readTheme(); fillDetails(view.selected); redraw(); });
 
+if (window.innerWidth <= 640) document.getElementById('more').open = false;
 readTheme();
 layOut();
 painters.push(paintTimeline, paintOverview, paintLatency, paintRate);

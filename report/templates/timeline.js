@@ -279,6 +279,8 @@ function paintMarks(pen, width, shift) {                // search matches, the w
     return [Math.max(x0, left), row.y + shift];
   };
   if (view.matches.length && view.matches.length <= 3000) for (const i of view.matches) if (view.mask[i]) box(i, ink.mark, 1.5, 1);
+  if (view.hover >= 0 && view.hover !== view.selected) box(view.hover, ink.muted, 1, 1);
+  if (view.selected >= 0) box(view.selected, ink.ink, 2.5, 3);
   for (const [i, list] of proves) {
     const at = view.mask[i] ? box(i, ink.accent, 2, 2) : null;
     if (!at) continue;
@@ -293,8 +295,6 @@ function paintMarks(pen, width, shift) {                // search matches, the w
     pen.textAlign = 'left';
     pen.font = '11px system-ui, sans-serif';
   }
-  if (view.hover >= 0 && view.hover !== view.selected) box(view.hover, ink.muted, 1, 1);
-  if (view.selected >= 0) box(view.selected, ink.ink, 2.5, 3);
 }
 
 function rowAt(y) {

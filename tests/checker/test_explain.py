@@ -146,6 +146,21 @@ def test_the_proof_may_not_leave_out_a_writer_of_what_it_reads() -> None:
     assert smallest_proof([item.shown for item in some], everything, CAS) is None
 
 
+def test_other_models_are_argued_plainly_from_a_witness_the_oracle_shrank() -> None:
+    def ask(process: int, f: str, value: Value, call: int, result: Value = None) -> Operation:
+        return Operation(process, f, None, value, call * MS, (call + 1) * MS, "ok", result, node="n1")
+
+    queue = MODELS["queue"]()
+    history = History.of([
+        ask(1, "enqueue", 1, 1), ask(2, "enqueue", 2, 3), ask(1, "enqueue", 9, 5), ask(3, "dequeue", None, 7, 2),
+        ask(4, "dequeue", None, 9, 1),
+    ])  # fmt: skip
+    told = explain(Anomaly("not-linearizable", (), tuple(history)), history, queue)
+    assert told.name == "not-linearizable"
+    assert told.details["proven_by"] == "wgl"
+    assert any("p3 on n1 asked for dequeue and was told at 0.008 s: 2" in line for line in told.because)
+
+
 def test_faults_that_landed_are_named_and_others_are_not() -> None:
     operations = [op(1, "write", 17, 10, 12), op(2, "write", 18, 20, 22), op(3, "read", None, 30, 31, 17)]
     events: list[dict[str, Any]] = []
