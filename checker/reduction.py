@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from capsize.checker.budget import Budget
+from capsize.checker.counterexample import smallest_witness
+from capsize.checker.general import decide_general
 from capsize.checker.models.model import Model
 from capsize.checker.outcome import Illegal
 from capsize.checker.wgl import decide_wgl
@@ -29,6 +31,10 @@ READS = frozenset({"read", "get"})
 PLAIN_WRITES = {"register": "write", "cas-register": "write", "kv": "put"}
 MOST_TRIED = 1_500
 """Operations of a key from which no proof is searched when the engine's own was not closed."""
+MOST_SHRUNK = 10_000
+"""Operations of a key that are shrunk by asking the general engine again and again."""
+FEW = 4
+"""A proof of no more operations than this is not improved upon."""
 ORACLE = Budget(steps=200_000)
 
 
@@ -97,11 +103,28 @@ def smallest_proof(
     everything = [op for op in everything if op.outcome != "fail"]
     if not reducible(everything, model):
         return None
+    found: tuple[Item, ...] | None = None
     for first in (_close(start, everything), [op for op in everything if not _denies(op)], list(everything)):
         items = [Item(op, op) for op in first]
         if 0 < len(items) <= MOST_TRIED and closed(items, everything) and impossible(first, model):
-            return tuple(_reduce(items, everything, model))
-    return None
+            found = tuple(_reduce(items, everything, model))
+            break
+    if found is None or len(found) > FEW:
+        other = _where_values_repeat(everything, model)
+        found = other if other and (found is None or len(other) < len(found)) else found
+    return found
+
+
+def _where_values_repeat(everything: list[Operation], model: Model[Any]) -> tuple[Item, ...]:
+    """Return a proof by the rules of `counterexample`, which may leave out writers that were overwritten in time."""
+    if len(everything) > MOST_SHRUNK:
+        return ()
+    by_name = {_identity(op): op for op in everything}
+    whole = History.of(everything)
+    witness = smallest_witness(whole, model, lambda some: decide_general(some, model, ORACLE))
+    if not witness or not impossible(witness, model):
+        return ()
+    return tuple(Item(by_name[_identity(op)], op) for op in witness if _identity(op) in by_name)
 
 
 def _close(start: Sequence[Operation], everything: Sequence[Operation]) -> list[Operation]:
