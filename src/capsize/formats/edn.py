@@ -141,8 +141,10 @@ class _Reader:
             words = [event["f"] for event in events]
             times = [event["time"] for event in events] if self.pairing.timed else [line for line, _ in clients]
             if self.independent:
-                split = [self._key_and_value(event, line) for line, event in clients]
-                keys, values = [key for key, _ in split], [value for _, value in split]
+                both = [event["value"] for event in events]
+                if not all(type(pair) is list and len(pair) == 2 for pair in both):
+                    both = [self._key_and_value(event, line) for line, event in clients]
+                keys, values = [pair[0] for pair in both], [pair[1] for pair in both]
             else:
                 keys, values = [event.get("key") for event in events], [event.get("value") for event in events]
                 if any(value == "" for value in values):

@@ -15,7 +15,7 @@ import orjson
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _NOT_PLAIN = (b"#", b";", b"(", b")", b"^", b"\\", b'"', b"~", b"@")
 _KEY = re.compile(rb"(?:^|[{,]) *:([^\s,{}\[\]:]+) ")
-_KEYWORD = re.compile(rb"(?<=[:\[ ,]):([^\s,{}\[\]:]+)")
+_KEYWORD = re.compile(rb"([:\[ ]):([^\s,{}\[\]:]+)")
 _MARK = b"\x01"
 _WORDS_MAX = 100
 """More different keywords than this are no plain history."""
@@ -26,7 +26,7 @@ class PlainMaps:
 
     def __init__(self) -> None:
         self._keys: list[bytes] = []
-        self._keywords: list[bytes] = []
+        self._keywords: list[tuple[bytes, bytes]] = []  # what stands before it, and the word
 
     def read(self, block: bytes) -> list[dict[Any, Any]] | None:
         """Return one dict per line, keywords as strings and vectors as lists; None if the block is not that plain."""
@@ -45,7 +45,7 @@ class PlainMaps:
         keys = set(_KEY.findall(plain)) | set(self._keys)
         keywords = set(_KEYWORD.findall(self._with_keys(plain, keys))) | set(self._keywords)
         self._keys = sorted(keys, key=len, reverse=True)
-        self._keywords = sorted(keywords, key=len, reverse=True)
+        self._keywords = sorted(keywords, key=lambda found: len(found[1]), reverse=True)
         return len(keys) + len(keywords) <= _WORDS_MAX
 
     def _with_keys(self, plain: bytes, keys: Any) -> bytes:
@@ -55,9 +55,8 @@ class PlainMaps:
 
     def _parse(self, plain: bytes, strings: list[bytes]) -> list[dict[Any, Any]] | None:
         body = self._with_keys(plain, self._keys)
-        for word in self._keywords:  # longer ones first: none is mistaken for its own beginning
-            for lead in (b":", b"[", b" "):
-                body = body.replace(lead + b":" + word, lead + b'"' + word + b'"')
+        for lead, word in self._keywords:  # longer ones first: none is mistaken for its own beginning
+            body = body.replace(lead + b":" + word, lead + b'"' + word + b'"')
         body = body.replace(b", ", b",").replace(b" ", b",")
         for lead in (b":", b",", b"["):
             body = body.replace(lead + b"nil", lead + b"null")
