@@ -36,7 +36,7 @@ class Core(Election):
         """Begin as a follower with what the storage recovered; a lone voter does not wait for its timeout."""
         self.now_ns = now_ns
         self.effects = Effects()
-        self._traced, self._traced_state = (), {}  # what was traced while recovering is gone: say everything
+        self._traced = ()  # what was traced while recovering is gone: say everything
         self.reset_election_timer()
         if self.configuration.voters == (self.name,):
             self.election_deadline_ns = now_ns

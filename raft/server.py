@@ -34,6 +34,7 @@ FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER = "F", "P", "C", "L"
 ROLE_NAMES = {FOLLOWER: "follower", PRE_CANDIDATE: "pre-candidate", CANDIDATE: "candidate", LEADER: "leader"}
 MS = 1_000_000
 SHOWN_MAX = 4096
+_TRACED_AS_IT_IS = ((0, "term"), (1, "vote"), (2, "role"), (3, "commit"), (4, "applied"))
 
 
 class Unrecoverable(Exception):
@@ -96,7 +97,6 @@ class Server:
         self._held: deque[tuple[int, int, Callable[[], None]]] = deque()
         self._messages_sent = 0
         self._traced: tuple[Any, ...] = ()
-        self._traced_state: dict[str, Any] = {}
         self._shown: dict[int, tuple[Entry, dict[str, Any]]] = {}
         """Entries as the trace shows them, from append to apply."""
         self.check_recovered()
@@ -149,23 +149,23 @@ class Server:
             log.version,
             self.configurations.current,
         )
-        if seen == self._traced:
+        before = self._traced
+        if seen == before:
             return None
         self._traced = seen
-        state: dict[str, Any] = {
-            "term": self.term,
-            "vote": self.vote,
-            "role": self.role,
-            "commit": self.commit_index,
-            "applied": self.applied_index,
-            "last": log.last,
-            "base": log.base,
-            "dur": (self.durable_index, log.term_at(self.durable_index)),
-            "cfg": list(self.configuration.voters),
-            "learners": list(self.configuration.learners),
-        }
-        before, self._traced_state = self._traced_state, state
-        return {name: value for name, value in state.items() if name not in before or before[name] != value}
+        changed: dict[str, Any] = {}
+        for place, name in _TRACED_AS_IT_IS:
+            if not before or seen[place] != before[place]:
+                changed[name] = seen[place]
+        if not before or seen[6] != before[6]:
+            changed["last"] = log.last
+            changed["base"] = log.base
+        if not before or seen[5:7] != before[5:7]:
+            changed["dur"] = self.durable_index, log.term_at(self.durable_index)
+        if not before or seen[7] is not before[7]:
+            changed["cfg"] = list(self.configuration.voters)
+            changed["learners"] = list(self.configuration.learners)
+        return changed
 
     def traced_entry(self, entry: Entry) -> dict[str, Any]:
         """Return an entry as traces show it: place, payload hash, kind, request."""
