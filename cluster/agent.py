@@ -56,6 +56,8 @@ MS_NOATIME, MS_REC, MS_PRIVATE = 1024, 16384, 1 << 18
 CHAIN = "CAPSIZE"
 """The iptables chain that is ours; no rule outside it is ever touched, but the one jump to it."""
 
+SHAPER_QUEUE = 7199
+
 TOOLS = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL": "C"}
 
 
@@ -435,11 +437,16 @@ class Disk:
 
 
 class Firewall:
-    """Which senders' packets this host drops: one chain of our own, replaced as a whole, in one step."""
+    """What this host does with other nodes' packets: one chain of our own, replaced as a whole, in one step.
+
+    A sender is dropped, or its packets are handed to the shaper (`shaper.py`, beside this file), or let through.
+    """
 
     def __init__(self) -> None:
         self.ready = False
         self.drops: list[str] = []
+        self.shapes: dict[str, dict[str, Any]] = {}
+        self.shaper: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
         if self.ready:
@@ -455,22 +462,55 @@ class Firewall:
         self.ready = True
 
     def drop(self, sources: list[str]) -> None:
+        self.apply(list(sources), self.shapes)
+
+    def shape(self, shapes: dict[str, dict[str, Any]], seed: int) -> None:
+        """Shape what these senders send; what the shaper cannot do is refused before anything is changed."""
+        if any(shape.get("duplicate") for shape in shapes.values()):
+            raise OrderError("packets cannot be duplicated here: a queue in user space lets each go on once")
+        if shapes or self.shaper is not None:
+            self.tell_shaper({"shapes": shapes, "seed": seed})
+        self.apply(self.drops, dict(shapes))
+
+    def apply(self, drops: list[str], shapes: dict[str, dict[str, Any]]) -> None:
         self.prepare()
-        rules = "".join(f"-A {CHAIN} -s {source} -j DROP\n" for source in sources)
+        rules = "".join(f"-A {CHAIN} -s {source} -j DROP\n" for source in drops)
+        for source in shapes:
+            rules += f"-A {CHAIN} -s {source} -j NFQUEUE --queue-num {SHAPER_QUEUE} --queue-bypass\n"
         run(["iptables-restore", "-w", "--noflush"], feed=f"*filter\n:{CHAIN} - [0:0]\n{rules}COMMIT\n")
-        self.drops = list(sources)
+        self.drops, self.shapes = drops, shapes
+
+    def tell_shaper(self, order: dict[str, Any]) -> None:
+        if self.shaper is None or self.shaper.poll() is not None:
+            script = os.path.join(os.path.dirname(__file__), "shaper.py")
+            self.shaper = subprocess.Popen(
+                [sys.executable, "-u", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/"
+            )
+        assert self.shaper.stdin is not None
+        assert self.shaper.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.shaper.stdin.write(json.dumps(order).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(
+            self.shaper.stdout.readline() or b'{"ok": false, "error": "the shaper ended"}'
+        )
+        if not answer["ok"]:
+            raise OrderError(f"packets cannot be shaped: {answer['error']}")
 
     def heal(self) -> None:
-        if self.ready:
-            self.drop([])
+        if self.ready and (self.drops or self.shapes):
+            self.apply([], {})
 
     def remove(self) -> None:
         """Take the chain and the jump to it away."""
+        if self.shaper is not None:
+            self.shaper.kill()
+            self.shaper.wait()
+            self.shaper = None
         if self.ready:
             run(["iptables", "-w", "-D", "INPUT", "-j", CHAIN])
             run(["iptables", "-w", "-F", CHAIN])
             run(["iptables", "-w", "-X", CHAIN])
-            self.ready = False
+            self.drops, self.shapes, self.ready = [], {}, False
 
 
 class Listener:
@@ -478,6 +518,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: dict[str, int] = {}
+        self.series: dict[str, list[tuple[int, int]]] = {}
         self.news = threading.Condition()
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind(("", 0))
@@ -487,11 +528,20 @@ class Listener:
     def hear(self) -> None:
         while True:
             word = self.udp.recv(256).decode(errors="replace")
+            if word.startswith("series "):
+                self.note(word.split(), time.monotonic_ns())
+                continue
             with self.news:
                 if len(self.heard) > 10000:
                     self.heard.clear()
                 self.heard[word] = time.monotonic_ns()
                 self.news.notify_all()
+
+    def note(self, parts: list[str], now_ns: int) -> None:
+        """Keep (number, nanoseconds on its way) of one packet of a series: `series NAME NUMBER SENT_NS`."""
+        with contextlib.suppress(ValueError, IndexError), self.news:
+            arrived = self.series.setdefault(parts[1], [])
+            arrived.append((int(parts[2]), now_ns - int(parts[3])))
 
     def wait(self, word: str, wait_s: float) -> bool:
         """Return whether `word` was heard within `wait_s`.
@@ -516,12 +566,19 @@ def send_word(host: str, port: int, word: str) -> None:
             time.sleep(0.005)
 
 
+def send_series(host: str, port: int, name: str, count: int, gap_s: float) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        for number in range(count):
+            out.sendto(f"series {name} {number} {time.monotonic_ns()}".encode(), (host, port))
+            time.sleep(gap_s)
+
+
 class Agent:
     """Reads orders, carries each out in its lane, and answers."""
 
     LANES = {  # noqa: RUF012 (read only)
         "start": "process", "signal": "process", "process": "process", "kill": "process",
-        "drop": "network", "prepare_network": "network", "clear_network": "network",
+        "drop": "network", "shape": "network", "prepare_network": "network", "clear_network": "network",
         "freeze": "disk", "thaw": "disk", "slow": "disk", "fill": "disk", "drain": "disk", "kill_writes": "disk",
         "create_disk": "disk", "mount": "disk", "unmount": "disk", "power_off": "disk", "power_on": "disk",
     }  # fmt: skip
@@ -737,6 +794,9 @@ class Agent:
     def do_drop(self, sources: list[str]) -> None:
         self.firewall.drop(sources)
 
+    def do_shape(self, shapes: dict[str, dict[str, Any]], seed: int) -> None:
+        self.firewall.shape(shapes, seed)
+
     def do_prepare_network(self) -> None:
         """Make our chain now, so that a cut is one step later."""
         self.firewall.prepare()
@@ -755,6 +815,13 @@ class Agent:
         except OSError as error:
             return {"sent": False, "said": str(error)}
         return {"sent": True}
+
+    def do_send_series(self, host: str, port: int, name: str, count: int, gap_s: float) -> None:
+        send_series(host, port, name, count, gap_s)
+
+    def do_take_series(self, name: str) -> dict[str, Any]:
+        """Return (number, nanoseconds on its way) of each packet of a series that arrived, in that order."""
+        return {"arrived": self.listener.series.pop(name, []) if self.listener else []}
 
     def do_wait_probe(self, word: str, wait_s: float) -> dict[str, Any]:
         if self.listener is None:

@@ -8,13 +8,15 @@ import itertools
 import secrets
 import tarfile
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from capsize.cluster.node import Command, Completed, DiskProbe, Node, ProcessState
+from capsize.cluster.node import Arrivals, Command, Completed, DiskProbe, Node, ProcessState, Shape
 from capsize.cluster.orders import Agent, Answer
 from capsize.errors import BackendError, Refused
 
@@ -138,7 +140,34 @@ class AgentNode(Node):
 
     # -- network -------------------------------------------------------------------------------------------------
     def drop_from(self, peers: Sequence[Node]) -> None:
-        self.agent.order("drop", sources=[peer.address for peer in peers if isinstance(peer, AgentNode)])
+        self.agent.order("drop", sources=[_address(peer) for peer in peers])
+
+    def shape_from(self, shapes: Sequence[tuple[Node, Shape]], *, seed: int = 0) -> None:
+        self.agent.order("shape", shapes={_address(peer): asdict(shape) for peer, shape in shapes}, seed=seed)
+
+    def why_no_shape(self) -> str:
+        """Try whether this host's kernel hands packets to a queue; return why not, empty when it does."""
+        try:
+            self.agent.order("shape", shapes={"192.0.2.1": {}}, seed=0)
+            self.agent.order("shape", shapes={}, seed=0)
+        except BackendError as error:
+            return f"this kernel gives no packets to a queue in user space ({error})"
+        return ""
+
+    def arrivals_from(self, peer: Node, *, count: int = 50, gap_ms: float = 2.0, wait_ms: float = 300.0) -> Arrivals:
+        assert isinstance(peer, AgentNode)
+        port = int(self.agent.order("listen_probe")["port"])
+        host, number = self._probe_way(peer, port)
+        name = f"{peer.name}-to-{self.name}-{secrets.token_hex(6)}"
+        within_s = 10.0 + count * gap_ms / 100
+        peer.agent.order(
+            "send_series", within_s=within_s, host=host, port=number, name=name, count=count, gap_s=gap_ms / 1000
+        )
+        time.sleep(wait_ms / 1000)
+        self._probe_sent()
+        self.agent.order("wait_probe", word=name, wait_s=0.0)  # everything that has reached this node is read by now
+        arrived = self.agent.order("take_series", name=name)["arrived"]
+        return Arrivals(count, tuple(n for n, _ in arrived), tuple(ns / 1e6 for _, ns in arrived))
 
     def blocked_from(self, peer: Node) -> bool:
         assert isinstance(peer, AgentNode)
@@ -206,6 +235,11 @@ class AgentNode(Node):
 
     def heal(self) -> Sequence[str]:
         return tuple(f"{self.name}: {problem}" for problem in self.agent.order("heal", within_s=30.0)["problems"])
+
+
+def _address(peer: Node) -> str:
+    assert isinstance(peer, AgentNode)
+    return peer.address
 
 
 def heal_all(nodes: Sequence[AgentNode]) -> list[str]:

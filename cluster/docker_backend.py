@@ -53,6 +53,7 @@ class DockerBackend(Backend):
         self.base = base
         self.nodes: tuple[AgentNode, ...] = ()
         self._no_disks = "disks were switched off" if disks is False else ""
+        self._no_shape = ""
         self._client = connect()
         self._ledger: Ledger | None = None
         self._execs: list[Exec] = []
@@ -62,11 +63,16 @@ class DockerBackend(Backend):
         self._lock = threading.Lock()
 
     def capabilities(self) -> frozenset[str]:
-        return frozenset({"processes", "network"} | (set() if self._no_disks else {"disks", "power"}))
+        found = {"processes", "network"}
+        if not self._no_shape:
+            found.add("shape")
+        return frozenset(found | (set() if self._no_disks else {"disks", "power"}))
 
     def why_not(self, capability: str) -> str:
         if capability in ("disks", "power"):
             return f"docker: {self._no_disks or 'real disks are there'}"
+        if capability == "shape":
+            return f"docker: {self._no_shape or 'packets can be shaped'}"
         return f"docker: containers of this engine have no {capability!r}"
 
     def describe(self) -> dict[str, object]:
@@ -92,6 +98,7 @@ class DockerBackend(Backend):
                     self._remove_containers()
                     self._bring_up(count, image)
             self._check_reach()
+            self._no_shape = self.nodes[0].why_no_shape()  # all nodes share one kernel
         except BaseException:
             self.destroy()
             raise

@@ -19,7 +19,6 @@ import docker.errors
 import requests.exceptions
 from docker import DockerClient
 
-from capsize.cluster import agent as agent_file
 from capsize.errors import BackendError
 
 BASE = "debian:bookworm-slim"
@@ -85,7 +84,8 @@ def node_image(client: DockerClient, base: str = BASE) -> str:
     here = Path(__file__).parent
     files = {
         "Dockerfile": (here / "image" / "Dockerfile").read_bytes(),
-        "agent.py": Path(agent_file.__file__).read_bytes(),
+        "agent.py": (here / "agent.py").read_bytes(),
+        "shaper.py": (here / "shaper.py").read_bytes(),
     }
     digest = hashlib.sha256(repr((base, sorted(files.items()))).encode()).hexdigest()[:12]
     tag = f"capsize-node:{digest}"

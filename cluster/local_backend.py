@@ -18,15 +18,16 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+import capsize
 from capsize.cluster import agent as agent_file
-from capsize.cluster import relay as relay_file
 from capsize.cluster.agent_node import AgentNode, heal_all
 from capsize.cluster.backend import Backend
 from capsize.cluster.ledger import Ledger, Owner, ledgers
-from capsize.cluster.node import Node
+from capsize.cluster.node import Node, Shape
 from capsize.cluster.orders import Agent
 from capsize.errors import BackendError
 
@@ -49,6 +50,10 @@ class LocalNode(AgentNode):
 
     def drop_from(self, peers: Sequence[Node]) -> None:
         self.relay.order("cut", to=self.name, frm=[peer.name for peer in peers])
+
+    def shape_from(self, shapes: Sequence[tuple[Node, Shape]], *, seed: int = 0) -> None:
+        given = {peer.name: asdict(shape) for peer, shape in shapes}
+        self.relay.order("shape", to=self.name, shapes=given, seed=seed)
 
     def _probe_way(self, peer: AgentNode, port: int) -> tuple[str, int]:
         opened = self.relay.order("open_datagrams", frm=peer.name, to=self.name, target=[HOST, port])
@@ -81,7 +86,7 @@ class LocalBackend(Backend):
         self._lock = threading.Lock()
 
     def capabilities(self) -> frozenset[str]:
-        return frozenset({"processes", "network"} | (set() if self._no_disks else {"disks", "power"}))
+        return frozenset({"processes", "network", "shape"} | (set() if self._no_disks else {"disks", "power"}))
 
     def why_not(self, capability: str) -> str:
         if capability in ("disks", "power"):
@@ -93,7 +98,9 @@ class LocalBackend(Backend):
         try:
             self._work = Path(tempfile.mkdtemp(prefix=f"capsize-{self.label}-"))
             self._ledger.record("folder", path=str(self._work))
-            self._relay = self._spawn("relay", [sys.executable, str(Path(relay_file.__file__)), HOST])
+            self._relay = self._spawn(
+                "relay", [sys.executable, "-m", "capsize.cluster.relay", HOST], PYTHONPATH=_python_path()
+            )
             names = [f"n{number}" for number in range(1, count + 1)]
             for name in names:  # ports first: a port in use is told before anything is made
                 self._number(name, "peer")
@@ -123,10 +130,11 @@ class LocalBackend(Backend):
             self._record("loop", device=made["loop"], image=made["image"])
         return node
 
-    def _spawn(self, name: str, argv: list[str]) -> Agent:
+    def _spawn(self, name: str, argv: list[str], **more: str) -> Agent:
         """Start the relay or an agent, detached from our terminal and our process group."""
         assert self._work is not None
         log = self._work / f"{name}.agent.log"
+        ours = {"CAPSIZE_RUN": self.label, "CAPSIZE_OWNER": str(Owner.this())}
         with log.open("wb") as err:
             child = subprocess.Popen(
                 argv,
@@ -136,7 +144,7 @@ class LocalBackend(Backend):
                 bufsize=0,
                 start_new_session=True,
                 cwd="/",
-                env={**os.environ, "CAPSIZE_RUN": self.label, "CAPSIZE_OWNER": str(Owner.this())},
+                env={**os.environ, **ours, **more},
             )
         with self._lock:
             self._children.append(child)
@@ -214,6 +222,12 @@ class LocalBackend(Backend):
             "name": self.name, "disks": self._no_disks or f"ext4, {self.disk_mb} MB, on a loop device",
             "ports": {f"{node}/{port}": number for (node, port), number in self._ports.items()},
         }  # fmt: skip
+
+
+def _python_path() -> str:
+    """Return a PYTHONPATH that finds this very package, wherever it was imported from."""
+    here = str(Path(capsize.__file__).parent.parent)
+    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
 
 
 def _why_no_disks() -> str:

@@ -56,6 +56,51 @@ class DiskProbe:
     said: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What happens to packets on their way: probabilities are of each packet, 0 to 1.
+
+    Jitter alone never changes the order; a packet drawn for `reorder` skips the delay and overtakes the others.
+    """
+
+    delay_ms: float = 0.0
+    jitter_ms: float = 0.0
+    loss: float = 0.0
+    reorder: float = 0.0
+    corrupt: float = 0.0
+    duplicate: float = 0.0
+    rate_kbit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What became of a series of packets sent to this node: how many were sent, and what arrived, in order.
+
+    `delays_ms` are by one monotonic clock, and mean something only where both nodes share a kernel (not on ssh).
+    """
+
+    sent: int
+    numbers: tuple[int, ...]
+    delays_ms: tuple[float, ...]
+
+    @property
+    def lost(self) -> int:
+        return self.sent - len(set(self.numbers))
+
+    @property
+    def doubled(self) -> int:
+        return len(self.numbers) - len(set(self.numbers))
+
+    @property
+    def overtaken(self) -> int:
+        """How many arrived after one that was sent later."""
+        highest, found = -1, 0
+        for number in self.numbers:
+            found += number < highest
+            highest = max(highest, number)
+        return found
+
+
 class Node(ABC):
     """One host. Paths are paths on that host; all methods are safe to call from any thread."""
 
@@ -127,6 +172,18 @@ class Node(ABC):
     @abstractmethod
     def blocked_from(self, peer: Node) -> bool:
         """Probe from the outside whether packets from `peer` to this node are dropped now."""
+
+    @abstractmethod
+    def shape_from(self, shapes: Sequence[tuple[Node, Shape]], *, seed: int = 0) -> None:
+        """Delay, lose, reorder, corrupt or slow what arrives from exactly these nodes; an empty set heals.
+
+        Raises Refused without `shape`, BackendError for what this place cannot do to packets. On `local`, streams
+        keep their order and their bytes, as TCP would: what is lost or corrupted arrives 200 ms later.
+        """
+
+    @abstractmethod
+    def arrivals_from(self, peer: Node, *, count: int = 50, gap_ms: float = 2.0, wait_ms: float = 300.0) -> Arrivals:
+        """Probe: have `peer` send a series of single packets to this node; tell what arrived."""
 
     # -- disk ------------------------------------------------------------------------------------------------------
     @abstractmethod

@@ -1,12 +1,15 @@
 """The relay: every directed link between two local nodes goes through it, so that it can be cut without root.
 
-Standard library only; speaks like the agent: JSON-lines orders on stdin, answers on stdout, ends with stdin.
+Speaks like the agent: JSON-lines orders on stdin, answers on stdout, ends with stdin.
 
 A link (frm, to, port) is a listening socket that node `frm` connects to in order to reach `port` of node `to`. What
 flows through its connections belongs to two *flows*, frm→to and to→frm: a flow is what packets sent from one host
 to another are on a real network, and a flow is what is cut. A cut flow passes nothing and closes nothing, like
 dropped packets: its bytes wait, bounded, in the sender's socket; a connection that is opened meanwhile stays silent;
 that the other side has gone is not learnt. When the flow is healed the bytes go on, as TCP would send them again.
+
+A flow can also be shaped. Single packets are then delayed, lost, doubled, corrupted and overtaken; streams are delayed
+and slowed and keep their bytes and their order, as TCP would: a part drawn as lost or corrupted arrives 200 ms later.
 """
 
 from __future__ import annotations
@@ -15,10 +18,15 @@ import asyncio
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+from capsize.cluster.shaper import Shape
+
+RESENT_S = 0.2
+"""After how long TCP would have sent a lost packet again (Linux's least retransmission timeout)."""
 HELD_BYTES_MAX = 1 << 20
 """A side that has this much unsent stops its sender from being read."""
 
@@ -30,6 +38,7 @@ class Flow:
         self.frm = frm
         self.to = to
         self.cut = False
+        self.shape: Shape | None = None
         self.sides: set[Side] = set()
         self.waiting: list[Callable[[], None]] = []
         self.passed_bytes = 0
@@ -55,6 +64,9 @@ class Side(asyncio.Protocol):
         self.other: Side | None = None
         self.transport: asyncio.Transport | None = None
         self.held = bytearray()
+        self.travelling: deque[tuple[float, bytes | Callable[[Side], None]]] = deque()
+        """What is under way through a shaped flow: when it is due, and the bytes, or the end of the connection."""
+        self.travelling_bytes = 0
         self.end: Callable[[Side], None] | None = None
         """How this end has ended, to be told to the other once the flow lets it through."""
         self.full = False
@@ -76,7 +88,7 @@ class Side(asyncio.Protocol):
             self.pass_on()
         if self.transport is None or self.transport.is_closing():
             return
-        wanted = passes and self.other is not None and not self.other.full
+        wanted = passes and self.other is not None and not self.other.full and self.travelling_bytes < HELD_BYTES_MAX
         if wanted and not self.reading:
             self.transport.resume_reading()
         elif not wanted and self.reading:
@@ -84,19 +96,55 @@ class Side(asyncio.Protocol):
         self.reading = wanted
 
     def pass_on(self) -> None:
-        """Hand what is held to the other end, and then the end, if there is one."""
-        other = self.other
-        if other is None or other.transport is None:
+        """Hand what is held to the other end, and then the end, if there is one; at once, or when it is due."""
+        if self.other is None or self.other.transport is None:
             return
         if self.held:
-            self.flow.passed_bytes += len(self.held)
-            other.transport.write(bytes(self.held))
+            self.send(bytes(self.held))
             self.held.clear()
         if self.end is not None:
             end, self.end = self.end, None
-            end(other)
-            if end is not Side.half_close:
-                self.flow.sides.discard(self)
+            self.send(end)
+        if self.travelling:
+            self.arrive()
+
+    def send(self, what: bytes | Callable[[Side], None]) -> None:
+        shape = self.flow.shape
+        if shape is None and not self.travelling:
+            self.deliver(what)
+            return
+        now = asyncio.get_running_loop().time()
+        size = len(what) if isinstance(what, bytes) else 0
+        due = shape.due(now, size) if shape is not None else now
+        if shape is not None and (shape.lost() or shape.corrupted()):
+            due += RESENT_S
+        due = max(due, self.travelling[-1][0] if self.travelling else 0.0)
+        self.travelling.append((due, what))
+        self.travelling_bytes += size
+
+    def arrive(self) -> None:
+        """Deliver what is due, and come back for the rest; a cut flow is left as it is until its heal."""
+        loop = asyncio.get_running_loop()
+        while self.travelling and not self.flow.cut and self.travelling[0][0] <= loop.time():
+            what = self.travelling.popleft()[1]
+            self.travelling_bytes -= len(what) if isinstance(what, bytes) else 0
+            self.deliver(what)
+        if self.travelling and not self.flow.cut:
+            loop.call_at(self.travelling[0][0], self.arrive)
+        if not self.reading:
+            asyncio.get_running_loop().call_soon(self.adjust)
+
+    def deliver(self, what: bytes | Callable[[Side], None]) -> None:
+        other = self.other
+        if other is None or other.transport is None:
+            return
+        if isinstance(what, bytes):
+            self.flow.passed_bytes += len(what)
+            other.transport.write(what)
+            return
+        what(other)
+        if what is not Side.half_close:
+            self.flow.sides.discard(self)
 
     def data_received(self, data: bytes) -> None:
         self.held += data
@@ -195,6 +243,19 @@ class Datagrams(asyncio.DatagramProtocol):
         self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
+        shape = self.flow.shape
+        if self.flow.cut:
+            return
+        if shape is None:
+            self.deliver(data)
+        elif not shape.lost():
+            if shape.corrupted():
+                return  # the receiving host's checksum would catch it
+            loop = asyncio.get_running_loop()
+            for _ in range(2 if shape.doubled() else 1):
+                loop.call_at(shape.due(loop.time(), len(data)), self.deliver, data)
+
+    def deliver(self, data: bytes) -> None:
         if not self.flow.cut and self.transport is not None:
             self.transport.sendto(data, self.target)
 
@@ -235,8 +296,17 @@ class Relay:
             if flow.to == to:
                 flow.set(flow.frm in frm)
 
+    async def do_shape(self, to: str, shapes: dict[str, dict[str, Any]], seed: int) -> None:
+        """Shape exactly the flows from these nodes to `to`; the others that lead there go unshaped."""
+        for name in shapes:
+            self.flow(name, to)
+        for index, flow in enumerate(self.flows.values()):
+            if flow.to == to:
+                flow.shape = Shape(seed=seed + index, **shapes[flow.frm]) if flow.frm in shapes else None
+
     async def do_heal(self) -> None:
         for flow in list(self.flows.values()):
+            flow.shape = None
             flow.set(False)
 
     async def do_ping(self) -> dict[str, Any]:

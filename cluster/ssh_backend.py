@@ -24,6 +24,7 @@ import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from capsize.cluster import agent as agent_file
+from capsize.cluster import shaper as shaper_file
 from capsize.cluster.agent_node import AgentNode, heal_all
 from capsize.cluster.backend import Backend
 from capsize.cluster.hosts import Host
@@ -65,6 +66,7 @@ class SshBackend(Backend):
         self.nodes: tuple[AgentNode, ...] = ()
         self._no_disks = "disks were switched off" if disks is False else ""
         self._no_network = ""
+        self._no_shape = ""
         self._clients: list[paramiko.SSHClient] = []
         self._ports: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -76,6 +78,8 @@ class SshBackend(Backend):
         found = {"processes"}
         if not self._no_network:
             found.add("network")
+        if not self._no_shape:
+            found.add("shape")
         if not self._no_disks:
             found |= {"disks", "power"}
         return frozenset(found)
@@ -85,6 +89,8 @@ class SshBackend(Backend):
             return f"ssh: {self._no_disks or 'real disks are there'}"
         if capability == "network":
             return f"ssh: {self._no_network or 'links can be cut'}"
+        if capability == "shape":
+            return f"ssh: {self._no_shape or 'packets can be shaped'}"
         return f"ssh: these hosts have no {capability!r}"
 
     def describe(self) -> dict[str, object]:
@@ -122,7 +128,8 @@ class SshBackend(Backend):
             "private": True, "deadman_s": DEADMAN_S, "owner": str(Owner.this()),
         }  # fmt: skip
         script = f"{root}/agent.py"
-        self._put_agent(client, where, script)
+        for file in (agent_file.__file__, shaper_file.__file__):
+            self._put(client, where, Path(file), root)
         become = "sudo -n " if self.sudo else ""
         channel = _channel(client, f"{become}python3 -u {script} {shlex.quote(json.dumps(config))}")
         said: deque[str] = deque(maxlen=5)
@@ -179,11 +186,10 @@ class SshBackend(Backend):
         except OSError as error:
             raise BackendError(f"ssh: cannot read {self.known_hosts}: {error.strerror}") from None
 
-    def _put_agent(self, client: paramiko.SSHClient, where: str, script: str) -> None:
-        """Write the agent's one file; also says early what the host lacks."""
-        folder = str(Path(script).parent)
-        channel = _channel(client, f"mkdir -p {folder} && cat > {script} && command -v python3 >/dev/null")
-        channel.sendall(Path(agent_file.__file__).read_bytes())
+    def _put(self, client: paramiko.SSHClient, where: str, file: Path, root: str) -> None:
+        """Write one file of the agent's; also says early what the host lacks."""
+        channel = _channel(client, f"mkdir -p {root} && cat > {root}/{file.name} && command -v python3 >/dev/null")
+        channel.sendall(file.read_bytes())
         channel.shutdown_write()
         said = channel.makefile_stderr("rb").read().decode(errors="replace").strip()
         if channel.recv_exit_status():
@@ -193,6 +199,9 @@ class SshBackend(Backend):
         """Prepare firewall and disks on every host; what one of them refuses, none has."""
         if failed := _first_failure(pool, self.nodes, "prepare_network"):
             self._no_network = f"links cannot be cut ({failed}); run as root, or with sudo"
+            self._no_shape = f"packets cannot be shaped ({failed}); run as root, or with sudo"
+        else:
+            self._no_shape = next(filter(None, pool.map(AgentNode.why_no_shape, self.nodes)), "")
         if self._no_disks:
             return
         if failed := _first_failure(pool, self.nodes, "create_disk"):

@@ -70,8 +70,9 @@ def gone(pid: int, within_s: float = 5.0) -> bool:
     return False
 
 
-def test_the_agent_is_one_file_that_python_3_8_can_read_and_that_imports_nothing_of_ours() -> None:
-    tree = ast.parse(SOURCE.read_text(), feature_version=(3, 8))
+@pytest.mark.parametrize("name", ["agent.py", "shaper.py"])
+def test_what_runs_on_a_node_can_be_read_by_python_3_8_and_imports_nothing_of_ours(name: str) -> None:
+    tree = ast.parse(SOURCE.with_name(name).read_text(), feature_version=(3, 8))
     imported = {
         alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from capsize.cluster.cluster import Cluster
-from capsize.cluster.node import Node
+from capsize.cluster.node import Arrivals, Node, Shape
 from capsize.errors import BackendError
 
 from .appender import ask, ask_through
@@ -103,6 +103,45 @@ def test_a_healed_cut_lets_nodes_talk_again(cluster: Cluster) -> None:
     assert ask_through(one, two, "status").startswith("error")
     assert not cluster.heal()
     eventually(lambda: ask_through(one, two, "status") == "follower 1", "an answer after the heal")
+
+
+@pytest.mark.parametrize(
+    ("shape", "shows"),
+    [
+        (Shape(delay_ms=40.0), lambda met: met.lost == 0 and min(met.delays_ms) >= 40.0),
+        (Shape(delay_ms=30.0, jitter_ms=20.0), lambda met: max(met.delays_ms) - min(met.delays_ms) > 5.0),
+        (Shape(loss=0.5), lambda met: 10 <= met.lost <= 40),
+        (Shape(delay_ms=20.0, reorder=0.3), lambda met: met.overtaken > 5 and met.lost == 0),
+        (Shape(corrupt=0.5), lambda met: met.lost + met.doubled > 3),
+        (Shape(rate_kbit=80.0), lambda met: met.lost == 0 and max(met.delays_ms) > 50.0),
+    ],
+    ids=["delay", "jitter", "loss", "reorder", "corrupt", "rate"],
+)
+def test_shaped_packets_show_it_on_that_link_only_and_heal(
+    cluster: Cluster, shape: Shape, shows: Callable[[Arrivals], bool]
+) -> None:
+    one, two, three = cluster.nodes
+    assert "shape" in cluster.backend.capabilities()
+    two.shape_from([(one, shape)], seed=3)
+    met = two.arrivals_from(one, wait_ms=700.0)
+    assert shows(met), met
+    other = two.arrivals_from(three, count=10, wait_ms=50.0)
+    assert other.lost == 0
+    assert min(other.delays_ms) < 20.0
+    assert not cluster.heal()
+    healed = two.arrivals_from(one, count=10, wait_ms=50.0)
+    assert healed.lost == 0
+    assert min(healed.delays_ms) < 20.0
+
+
+def test_a_cut_and_a_shape_on_one_node_do_not_undo_each_other(cluster: Cluster) -> None:
+    one, two, three = cluster.nodes
+    two.shape_from([(one, Shape(delay_ms=40.0))])
+    two.drop_from([three])
+    assert two.blocked_from(three)
+    assert min(two.arrivals_from(one, count=5, wait_ms=150.0).delays_ms) >= 40.0
+    two.shape_from([])
+    assert two.blocked_from(three)
 
 
 # -- disks -------------------------------------------------------------------------------------------------------

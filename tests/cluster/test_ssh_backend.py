@@ -89,7 +89,7 @@ def test_a_plain_user_gets_processes_only_and_with_sudo_everything(hosts: Hosts)
     with_sudo = backend(hosts, user="plain", sudo=True)
     try:
         (node,) = with_sudo.create(1)
-        assert with_sudo.capabilities() == {"processes", "network", "disks", "power"}
+        assert with_sudo.capabilities() == {"processes", "network", "shape", "disks", "power"}
         node.freeze_disk()
         assert node.disk_stalls()
     finally:
