@@ -54,6 +54,11 @@ class Kernel:
         return answer
 
 
+def worth_compiling(kernel: Kernel, size: int, least: int) -> bool:
+    """Whether to run compiled: where the work is worth loading it, or it is loaded anyway."""
+    return compilation_allowed() and (size >= least or kernel.is_compiled)
+
+
 def compilation_allowed() -> bool:
     """False where CAPSIZE_COMPILE=0 asks for plain Python throughout."""
     return os.environ.get("CAPSIZE_COMPILE", "1") != "0"

@@ -16,16 +16,21 @@ from capsize.checker.chains import unchain
 from capsize.checker.columns import Ints, KeyColumns
 from capsize.checker.compiled import compilation_allowed
 from capsize.checker.encoding import encode, slotted
-from capsize.checker.frontier import COMPILE_FROM, FrontierAnswer, judge_frontier
+from capsize.checker.frontier import ASSIGN_SLOTS, COMPILE_FROM, FrontierAnswer, judge_frontier
+from capsize.checker.frontier_kernel import ADVANCE
 from capsize.checker.general import decide_general
 from capsize.checker.models import CasRegister, KeyValue, Model, Register
 from capsize.checker.outcome import Exhausted, Illegal, Legal, Outcome
 from capsize.checker.unique import ILLEGAL, UNPLACED, VALID, Contradiction, judge_unique
+from capsize.checker.unique_kernel import JUDGE_UNIQUE
 from capsize.history import History
 from capsize.op import Value
 
 REGISTERS: tuple[type[Model[Any]], ...] = (Register, CasRegister, KeyValue)
 """The models that the fast engines know by heart. A subclass may differ, and is left to the general engine."""
+
+KERNELS = (JUDGE_UNIQUE, ASSIGN_SLOTS, ADVANCE)
+"""All compiled loops, for whoever wants them loaded before the first history."""
 
 UNIQUE, FRONTIER, GENERAL = "unique-values", "frontier", "general"
 

@@ -12,11 +12,11 @@ from capsize.checker import frontier_kernel as kernel
 from capsize.checker.automaton import Automaton
 from capsize.checker.budget import Budget
 from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints
-from capsize.checker.compiled import Kernel, compilation_allowed
+from capsize.checker.compiled import Kernel, compilation_allowed, worth_compiling
 from capsize.verdict import Validity
 
 COMPILE_FROM = 2_000
-UNCOMPILED_STEPS = 20_000
+UNCOMPILED_STEPS = 4_000
 """Steps in plain Python after which a hard key waits for the compiler."""
 
 
@@ -80,9 +80,15 @@ def judge_frontier(
     With `legal_only` the answer is True or "unknown", at the cost of the beams.
     """
     if compiled is None:
-        compiled = len(automaton) >= COMPILE_FROM and compilation_allowed()
+        compiled = worth_compiling(kernel.ADVANCE, len(automaton), COMPILE_FROM)
     run = Frontier(automaton, budget, compiled=compiled)
+    if not compiled and compilation_allowed():
+        run.budget = replace(budget, steps=min(budget.steps_or_all, UNCOMPILED_STEPS))
     answer = run.widening(BEAMS[:-1])
+    if answer.valid == "unknown" and run.budget is not budget:
+        # Too hard for plain Python: from the start again, compiled.
+        run = Frontier(automaton, budget, compiled=True)
+        answer = run.widening(BEAMS[:-1])
     if legal_only:
         return replace(answer, steps=run.steps)
     if answer.valid == "unknown":

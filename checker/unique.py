@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from capsize.checker import unique_kernel as kernel
 from capsize.checker.columns import CAS, KeyColumns
-from capsize.checker.compiled import compilation_allowed
+from capsize.checker.compiled import worth_compiling
 from capsize.checker.unique_kernel import ILLEGAL, NOT_UNIQUE, UNPLACED, VALID
 
 __all__ = ["ILLEGAL", "NOT_UNIQUE", "UNPLACED", "VALID", "Contradiction", "UniqueAnswer", "Zone", "judge_unique"]
@@ -62,7 +62,7 @@ def judge_unique(columns: KeyColumns, *, compiled: bool | None = None) -> Unique
     """Judge every key of `columns`, which hold no APPEND. Linear in operations, slots and positions."""
     count, slots, keys = len(columns), columns.slots, len(columns.initial)
     if compiled is None:
-        compiled = count >= COMPILE_FROM and compilation_allowed()
+        compiled = worth_compiling(kernel.JUDGE_UNIQUE, count, COMPILE_FROM)
 
     def per(size: int, fill: int, dtype: type = np.int32) -> np.ndarray:
         return np.full(size, fill, dtype=dtype)
