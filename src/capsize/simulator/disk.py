@@ -94,10 +94,5 @@ class Disk:
         elif isinstance(write, SaveSnapshot):
             self.snapshot = write.snapshot
         else:
-            base = write.base
-            holds = any(entry.index == base.index and entry.term == base.term for entry in self.entries)
-            before = not self.entries or self.entries[0].index > base.index
-            if holds or before:
-                self.entries = [entry for entry in self.entries if entry.index > base.index]
-            else:
-                self.entries = []
+            kept = [entry for entry in self.entries if entry.index > write.base.index]
+            self.entries = [] if write.discard else kept

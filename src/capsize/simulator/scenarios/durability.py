@@ -69,7 +69,9 @@ def leader_loses_power_with_an_entry_on_its_way(play: Play) -> None:
     stage.write("n1", "x", "second")
     stage.settle("n1", "n3")
     stage.take()
-    stage.elect("n1", "n2", "n3") if stage.core("n2").log.last_index <= stage.core("n1").log.last_index else stage.elect("n2")
+    stage.elect("n1", "n2", "n3") if stage.core("n2").log.last_index <= stage.core(
+        "n1"
+    ).log.last_index else stage.elect("n2")
     stage.settle()
 
 

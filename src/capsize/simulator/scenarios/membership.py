@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from capsize.simulator.scenarios.replication import led
 from capsize.simulator.scenarios.scenario import Play, scenario
 from capsize.simulator.stage import Stage
 
@@ -63,7 +62,9 @@ def two_changes_at_once(play: Play) -> None:
     stage = _grown(play)
     stage.admin("n1", "add_voter", "n5")
     stage.admin("n1", "remove", "n4")
-    entries = [entry for entry in stage.core("n1").log.between(1, stage.core("n1").log.last_index) if entry.kind == "cfg"]
+    entries = [
+        entry for entry in stage.core("n1").log.between(1, stage.core("n1").log.last_index) if entry.kind == "cfg"
+    ]
     stage.expect(len(entries) <= 2, "the leader appended a second change while the first was not committed")
     stage.settle()
 

@@ -240,7 +240,9 @@ def counts_of_an_earlier_leadership(play: Play) -> None:
     _led_again(stage)
     stage.heartbeat("n1")
     stage.settle("n1", "n4")
-    stage.expect(stage.commit("n1") < stage.core("n1").log.last_index, "n1 committed its new entry with two copies of five")
+    stage.expect(
+        stage.commit("n1") < stage.core("n1").log.last_index, "n1 committed its new entry with two copies of five"
+    )
     stage.take()
     stage.heartbeat("n1")
     stage.settle()
@@ -256,7 +258,9 @@ def acknowledgement_of_an_earlier_leadership(play: Play) -> None:
     stage.take()
     stage.heartbeat("n1")
     stage.settle("n1", "n4")
-    stage.expect(stage.commit("n1") < stage.core("n1").log.last_index, "n1 committed its new entry with two copies of five")
+    stage.expect(
+        stage.commit("n1") < stage.core("n1").log.last_index, "n1 committed its new entry with two copies of five"
+    )
     stage.take()
     stage.heartbeat("n1")
     stage.settle()
