@@ -60,8 +60,8 @@ def _line(row: Row) -> str:
     checks = ", ".join(f"{name} {count}" for name, count in list(row.random.items())[:5])
     after = f"{row.first_s} s" if row.first_s is not None else "–"
     what = row.deviation + (" *(negative control)*" if row.control else "")
-    return f"| `{row.name}` | {what} | {row.caught}/{row.runs} | {after} | {checks or '–'} | "
-           f"{directed_words(row.directed)} |"
+    runs, directed = f"{row.caught}/{row.runs}", directed_words(row.directed)
+    return f"| `{row.name}` | {what} | {runs} | {after} | {checks or '–'} | {directed} |"
 
 
 def directed_words(directed: dict[str, tuple[str, ...]], *, most: int = 2) -> str:

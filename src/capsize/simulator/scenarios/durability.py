@@ -56,7 +56,8 @@ def leaders_own_disk_is_stuck(play: Play) -> None:
 
 @scenario("S52")
 def leader_loses_power_with_an_entry_on_its_way(play: Play) -> None:
-    """A leader sends an entry in parallel with its own write, loses power and boots: it must not use that place in that
+    """A leader sends an entry in parallel with its own write, loses power and boots: it must not use that place
+    in that
     term again for something else.
     """
     stage = led(play, 3, parallel_append=True)

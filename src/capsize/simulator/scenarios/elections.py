@@ -20,7 +20,9 @@ def first_election(play: Play) -> None:
 
 @scenario("S02")
 def isolated_leader_returns(play: Play) -> None:
-    """A leader is cut off, another one is elected; the first comes back, follows, and its unreplicated write is gone."""
+    """A leader is cut off, another one is elected; the first comes back, follows, and its unreplicated write is
+    gone.
+    """
     stage = play(3)
     stage.elect("n1")
     stage.settle()
@@ -141,7 +143,9 @@ def vote_waits_for_the_disk(play: Play) -> None:
 
 @scenario("S08")
 def late_request_after_stepping_down(play: Play) -> None:
-    """A candidate steps down for the leader of its own term; a rival's delayed request of that term must not get its vote."""
+    """A candidate steps down for the leader of its own term; a rival's delayed request of that term must not get
+    its vote.
+    """
     stage = play(5)
     for name in ("n1", "n2", "n3"):
         stage.timeout(name)
@@ -197,7 +201,9 @@ def two_candidates_ask_one_voter(play: Play) -> None:
 
 @scenario("S09")
 def shorter_log_of_the_same_term(play: Play) -> None:
-    """A follower lacks the last committed entry; its last term is as new as the others', its log is shorter: no vote."""
+    """A follower lacks the last committed entry; its last term is as new as the others', its log is shorter: no
+    vote.
+    """
     stage = play(3)
     stage.elect("n1")
     stage.settle()
@@ -230,7 +236,9 @@ def longer_log_of_an_older_term(play: Play) -> None:
 
 @scenario("S10")
 def isolated_server_returns_with_pre_vote(play: Play) -> None:
-    """With pre-vote, a server that timed out often while alone does not force a new term on its return (thesis §9.6)."""
+    """With pre-vote, a server that timed out often while alone does not force a new term on its return (thesis
+    §9.6).
+    """
     stage = play(3, pre_vote=True)
     stage.elect("n1", "n2")
     stage.settle("n1", "n2")

@@ -8,7 +8,9 @@ from capsize.simulator.scenarios.scenario import Play, scenario
 
 @scenario("S40")
 def reads_on_both_sides(play: Play) -> None:
-    """A leader is cut off without noticing; the majority writes with another one. The old one must not answer a read."""
+    """A leader is cut off without noticing; the majority writes with another one. The old one must not answer a
+    read.
+    """
     stage = led(play, 3)
     stage.write("n1", "x", 1)
     stage.settle()
@@ -49,7 +51,8 @@ def read_before_the_new_leader_committed(play: Play) -> None:
 
 @scenario("S42")
 def late_acknowledgements_of_an_earlier_round(play: Play) -> None:
-    """A heartbeat's acknowledgements are held while another leader commits; released, they must not confirm a read that
+    """A heartbeat's acknowledgements are held while another leader commits; released, they must not confirm a
+    read that
     came since (thesis §6.4).
     """
     stage = led(play, 3)
@@ -119,7 +122,9 @@ def read_on_a_slow_follower(play: Play) -> None:
 
 @scenario("S43")
 def read_under_an_old_lease(play: Play) -> None:
-    """With lease reads: a leader is paused for longer than its lease, another one writes; back, it must not read alone."""
+    """With lease reads: a leader is paused for longer than its lease, another one writes; back, it must not read
+    alone.
+    """
     stage = play(3, lease_reads=True, protect_leader=True, election_timeout_ms=(300, 600))
     stage.timeout("n1")
     stage.settle()
@@ -151,7 +156,9 @@ def read_under_an_old_lease(play: Play) -> None:
 
 @scenario("S45")
 def retry_at_the_next_leader(play: Play) -> None:
-    """A command is committed, its answer is lost, the leader dies; the client asks the next one again: applied once."""
+    """A command is committed, its answer is lost, the leader dies; the client asks the next one again: applied
+    once.
+    """
     stage = led(play, 3)
     first = stage.ask("n1", "incr", "x", 1, session=("client", 1))
     stage.settle()

@@ -18,7 +18,8 @@ def led(play: Play, size: int = 3, **settings: object) -> Stage:
 
 @scenario("S20")
 def write_through_five_servers(play: Play) -> None:
-    """A client's write: appended and synced by the leader, sent with its prev, synced and acknowledged by the followers,
+    """A client's write: appended and synced by the leader, sent with its prev, synced and acknowledged by the
+    followers,
     committed by a majority, answered, and applied by all with the next heartbeat.
     """
     stage = led(play, 5)
@@ -36,7 +37,9 @@ def write_through_five_servers(play: Play) -> None:
 
 @scenario("S20")
 def leader_dies_right_after_append(play: Play) -> None:
-    """The leader appends and dies before anybody hears of it: the write is gone, and nobody was told that it was done."""
+    """The leader appends and dies before anybody hears of it: the write is gone, and nobody was told that it was
+    done.
+    """
     stage = led(play, 5)
     write = stage.write("n1", "x", 42)
     stage.take(frm="n1")
@@ -55,7 +58,9 @@ def leader_dies_right_after_append(play: Play) -> None:
 
 @scenario("S20")
 def leader_dies_after_one_follower_has_it(play: Play) -> None:
-    """The same, but one follower has the entry and is elected: the write survives, although its client does not know."""
+    """The same, but one follower has the entry and is elected: the write survives, although its client does not
+    know.
+    """
     stage = led(play, 5)
     write = stage.write("n1", "x", 42)
     stage.deliver("AE", "n1", "n2")
@@ -71,7 +76,8 @@ def leader_dies_after_one_follower_has_it(play: Play) -> None:
 
 @scenario("S22")
 def prev_50_of_term_4_meets_term_3(play: Play) -> None:
-    """A follower is asked to append after index 50 of term 4, and holds term 3 there: it refuses, naming term 3 and where
+    """A follower is asked to append after index 50 of term 4, and holds term 3 there: it refuses, naming term 3
+    and where
     that begins, and cuts nothing; the leader backs up, and only then is the tail overwritten.
     """
     stage = led(play, 3)
@@ -123,7 +129,8 @@ def follower_500_entries_behind(play: Play) -> None:
 
 @scenario("S27")
 def figure_8(play: Play) -> None:
-    """Figure 8 of the paper: an entry of an old term reaches a majority; a leader of a later term must not commit it by
+    """Figure 8 of the paper: an entry of an old term reaches a majority; a leader of a later term must not commit
+    it by
     counting, because a rival without it can still win and overwrite it (§5.4.2).
     """
     stage = led(play, 5, append_entries_max=1)
@@ -161,7 +168,8 @@ def _carries_own_term(message: object, term: int) -> bool:
 
 @scenario("S25")
 def probe_inside_the_matching_prefix(play: Play) -> None:
-    """A deposed leader with an uncommitted tail gets an empty AppendEntries that ends inside the part that matches, and a
+    """A deposed leader with an uncommitted tail gets an empty AppendEntries that ends inside the part that
+    matches, and a
     high commit index: it commits no further than that message proves (§5.3, Figure 2, receiver's step 5).
     """
     stage = led(play, 5)
@@ -234,7 +242,9 @@ def _led_again(stage: Stage) -> None:
 
 @scenario("S26")
 def counts_of_an_earlier_leadership(play: Play) -> None:
-    """A leader had three entries acknowledged, lost office and those entries, and leads again: the old counts are void."""
+    """A leader had three entries acknowledged, lost office and those entries, and leads again: the old counts are
+    void.
+    """
     stage = _three_uncommitted_on_two_of_five(play)
     stage.settle("n1", "n2")
     _led_again(stage)
@@ -327,7 +337,9 @@ def late_refusal(play: Play) -> None:
 
 @scenario("S21")
 def rivals_with_long_tails(play: Play) -> None:
-    """Two leaders in turn gather twenty entries each that nobody gets; the third overwrites both (MIT's Backup test)."""
+    """Two leaders in turn gather twenty entries each that nobody gets; the third overwrites both (MIT's Backup
+    test).
+    """
     stage = led(play, 5, append_entries_max=3)
     for number in range(20):
         stage.write("n1", "x", f"first {number}")
@@ -388,7 +400,9 @@ def leader_steps_down_with_commands_waiting(play: Play) -> None:
 
 @scenario("S29")
 def pending_write_of_a_deposed_leader(play: Play) -> None:
-    """An isolated leader's command waits at index 2; another leader commits something else there: that is no answer."""
+    """An isolated leader's command waits at index 2; another leader commits something else there: that is no
+    answer.
+    """
     stage = led(play, 3)
     waiting = stage.write("n1", "x", "lost")
     stage.take()
@@ -408,7 +422,8 @@ def pending_write_of_a_deposed_leader(play: Play) -> None:
 
 @scenario("S29")
 def deposed_leaders_command_that_survives(play: Play) -> None:
-    """A leader hands an entry to one follower and is deposed by it: the entry is committed, and its client was not told
+    """A leader hands an entry to one follower and is deposed by it: the entry is committed, and its client was
+    not told
     that it failed.
     """
     stage = led(play, 3)
