@@ -27,6 +27,8 @@ LeaderOf = Callable[[], tuple[str | None, int | None]]
 
 HEAL_TRIES = 3
 LEADER_POLL_S = 0.1
+PATIENCE_S = 2.0
+"""An election or two: how much longer than its own length a fault waits for a leader to hit."""
 
 
 class Nemesis:
@@ -150,8 +152,9 @@ class Nemesis:
             record("error", detail={"error": "not healed", **errors, **(dict(probe.seen) if probe else {})})
 
     def _situation(self, fault: Fault, until_ns: int) -> Situation:
-        """Return who leads; a fault that needs a leader waits for one, as long as it would have lasted."""
+        """Return who leads; a fault that needs a leader waits for one, somewhat longer than it would have lasted."""
         leader, term = self._leader()
+        until_ns += int(PATIENCE_S * 1e9)
         while leader is None and asks_for_a_leader(fault.target) and self._clock.now_ns() < until_ns:
             if self._ending.wait(LEADER_POLL_S):
                 break

@@ -41,7 +41,7 @@ def faults_landed(faults: Mapping[str, Mapping[str, int]]) -> str:
 def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, repeat: str) -> str:
     """Return the whole text, without a last newline."""
     lines = [headline(verdict, workload=workload, seed=seed)]
-    shown = _one_of_each(verdict.anomalies)[:ANOMALIES_SHOWN]
+    shown = one_of_each(verdict.anomalies)[:ANOMALIES_SHOWN]
     for number, anomaly in enumerate(shown):
         key = "" if anomaly.key is None else f"  key {anomaly.key}"
         because = list(anomaly.because) or ["(no reason given)"]
@@ -65,7 +65,7 @@ def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, r
     return "\n".join(lines)
 
 
-def _one_of_each(anomalies: Sequence[Anomaly]) -> list[Anomaly]:
+def one_of_each(anomalies: Sequence[Anomaly]) -> list[Anomaly]:
     """Return the first anomaly of every name before the second of any: a person learns more from those."""
     turns: dict[str, int] = {}
     ranked: list[tuple[int, Anomaly]] = []

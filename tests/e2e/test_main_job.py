@@ -72,6 +72,22 @@ def test_a_node_without_fsync_survives_kill_leader_because_the_page_cache_does(t
     assert code == 0, told["axes"]
 
 
+@pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.parametrize(("fsync", "code"), [("on", 0), ("off", 1)])
+def test_losing_power_everywhere_is_survived_with_fsync_and_caught_without(
+    fsync: str, code: int, tmp_path: Path
+) -> None:
+    schedule = tmp_path / "power.json"
+    step = {"at_s": 3, "duration_s": 1, "fault": {"fault": "power-loss", "target": "all"}}
+    schedule.write_text(json.dumps({"steps": [step]}))
+    got, told, _ = run(
+        "local", tmp_path, "--schedule", str(schedule), "--opt", f"fsync={fsync}", "--time-limit", "6", "--seed", "7"
+    )
+    assert got == code, told["axes"]
+    assert told["figures"]["health"]["faults"]["power-loss"]["landed"] == 1
+
+
 @pytest.mark.slow
 def test_the_map_workload_is_valid_too(tmp_path: Path) -> None:
     code, told, _ = run(

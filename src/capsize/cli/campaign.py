@@ -102,9 +102,14 @@ def _row(outcome: Outcome) -> str:
 
 
 def _reasons(outcome: Outcome) -> list[str]:
+    from capsize.report.text import one_of_each
+
     assert outcome.finished is not None
     verdict = outcome.finished.verdict
-    told = [f"{anomaly.name} key {anomaly.key}: {(anomaly.because or ('',))[0]}" for anomaly in verdict.anomalies[:3]]
+    told: list[str] = []
+    for anomaly in one_of_each(verdict.anomalies)[:3]:
+        key = "" if anomaly.key is None else f" key {anomaly.key}"
+        told.append(f"{anomaly.name}{key}: {(anomaly.because or ('',))[0]}")
     for axis, finding in verdict.axes.items():
         if axis == "safety" and told:
             continue
