@@ -1,0 +1,270 @@
+"""One log entry's way through a cluster, told from the nodes' own events: appended, synced, sent, checked,
+acknowledged, committed, answered, applied; and where a follower's log did not fit, the refusals and the overwrite.
+
+    story = tell(causal_order(traces), index=101)
+    print(as_text(story))                     as_json(story), capsize.report.diagram.as_html(story)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from capsize.checker.trace import Entry, TraceEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened: to whom, what kind of thing, in words. `to` is set for a message that left."""
+
+    at_ns: int
+    node: str
+    kind: str
+    text: str
+    message: str = ""
+    frm: str = ""
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The entry, who led, who belonged to the cluster, and the steps in an order in which causes come first."""
+
+    entry: Entry
+    leader: str
+    nodes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    committed: bool
+
+
+@dataclass(slots=True)
+class _Telling:
+    """What is being found out while the events go by."""
+
+    entry: Entry
+    leader: str
+    steps: list[Step] = field(default_factory=list[Step])
+    holds: set[str] = field(default_factory=set[str])
+    durable: set[str] = field(default_factory=set[str])
+    committed: set[str] = field(default_factory=set[str])
+    applied: set[str] = field(default_factory=set[str])
+    acknowledged: set[str] = field(default_factory=set[str])
+    told_commit: set[str] = field(default_factory=set[str])
+    shown: set[str] = field(default_factory=set[str])
+    cuts: dict[str, TraceEvent] = field(default_factory=dict[str, TraceEvent])
+    origin: tuple[str, str] | None = None
+
+    def add(self, event: TraceEvent, kind: str, text: str) -> None:
+        message = event.msg
+        self.steps.append(
+            Step(event.mono or event.wall, event.node, kind, text, message.get("id", ""), message.get("from", ""),
+                 message.get("to", ""))
+        )  # fmt: skip
+
+
+def commands(events: Iterable[TraceEvent]) -> list[tuple[int, int]]:
+    """Return (index, term) of the clients' commands that a leader appended, in the order of appending."""
+    return [
+        (entry.index, entry.term)
+        for event in events
+        if event.ev == "append" and event.state.role == "L"
+        for entry in event.entries()
+        if entry.kind == "cmd"
+    ]
+
+
+def tell(events: Sequence[TraceEvent], index: int, term: int | None = None) -> Story | None:
+    """Return the story of the entry that a leader appended at `index` (the newest such, or that of `term`).
+
+    None when no leader's append of it was traced. Cost: linear in the events.
+    """
+    telling: _Telling | None = None
+    begin = 0
+    for number, event in enumerate(events):
+        if event.ev == "append" and event.state.role == "L":
+            for entry in event.entries():
+                if entry.index == index and term in (None, entry.term):
+                    telling, begin = _Telling(entry, event.node), number
+    if telling is None:
+        return None
+    _asked(telling, events[:begin])
+    for event in events[begin:]:
+        _take(telling, event)
+    nodes = tuple(sorted({event.node for event in events}))
+    return Story(telling.entry, telling.leader, nodes, tuple(telling.steps), bool(telling.committed))
+
+
+def _asked(telling: _Telling, before: Sequence[TraceEvent]) -> None:
+    """Find the client's request that the entry came from."""
+    entry = telling.entry
+    for event in reversed(before):
+        if event.ev == "client_submit" and (event.x.get("cid"), event.x.get("seq")) == (entry.cid, entry.seq):
+            telling.origin = (event.node, event.x.get("rid", ""))
+            what = f"{event.x.get('f')} {event.x.get('key')!r}"
+            telling.add(event, "client", f"a client asks for {what} (client {entry.cid}, request {entry.seq})")
+            return
+
+
+def _take(telling: _Telling, event: TraceEvent) -> None:
+    """Add what one event says about the entry."""
+    if event.ev in ("send", "recv"):
+        _message(telling, event)
+    elif event.ev == "append":
+        _append(telling, event)
+    elif event.ev == "truncate":
+        to = event.x.get("to", 0)
+        if to < telling.entry.index and event.state.term >= telling.entry.term:
+            telling.add(event, "truncate", f"cuts its log behind index {to}: what followed conflicts with the leader's")
+            telling.holds.discard(event.node)
+            telling.durable.discard(event.node)
+    elif event.ev == "persist":
+        _persist(telling, event)
+    elif event.ev == "commit":
+        _commit(telling, event)
+    elif event.ev == "apply":
+        if event.node not in telling.applied and any(entry.index == telling.entry.index for entry in event.entries()):
+            telling.applied.add(event.node)
+            told = f", state {event.h}" if event.h else ""
+            telling.add(event, "apply", f"applies index {telling.entry.index} to its state machine{told}")
+    elif event.ev == "client_reply" and (event.node, event.x.get("rid")) == telling.origin:
+        telling.add(event, "client", f"answers the client: {event.x.get('outcome')}")
+        telling.origin = None
+    elif event.ev in ("recover", "stop", "become_leader") and event.state.term >= telling.entry.term:
+        words = {"recover": "boots", "stop": "stops", "become_leader": f"becomes leader of term {event.state.term}"}
+        if len(telling.applied) < len(event.state.cfg or ()):
+            telling.add(event, event.ev, words[event.ev])
+
+
+def _append(telling: _Telling, event: TraceEvent) -> None:
+    entry = telling.entry
+    same = [other for other in event.entries() if other.index == entry.index and other.term == entry.term]
+    if not same:
+        return
+    telling.holds.add(event.node)
+    others = len(event.e) - 1
+    more = f" and {others} more" if others else ""
+    if event.node == telling.leader and event.state.role == "L":
+        telling.add(event, "append", f"appends (term {entry.term}, index {entry.index}, payload {entry.digest}){more}")
+    else:
+        telling.add(event, "append", f"the log fits: appends index {entry.index} of term {entry.term}{more}")
+
+
+def _persist(telling: _Telling, event: TraceEvent) -> None:
+    durable = event.state.dur
+    node = event.node
+    if durable is None or durable[0] < telling.entry.index or node in telling.durable or node not in telling.holds:
+        return
+    telling.durable.add(node)
+    telling.add(event, "persist", f"its disk holds the log up to index {durable[0]} (fsync)")
+
+
+def _commit(telling: _Telling, event: TraceEvent) -> None:
+    index, node = telling.entry.index, event.node
+    if (event.state.commit or 0) < index or node in telling.committed or node not in telling.holds:
+        return
+    telling.committed.add(node)
+    if node == telling.leader and event.state.role == "L":
+        voters = event.state.cfg or ()
+        copies = 1 + len(telling.acknowledged & set(voters))
+        telling.add(
+            event,
+            "commit",
+            f"has {copies} of {len(voters)} copies, a majority: index {event.state.commit} is committed",
+        )
+    else:
+        telling.add(event, "commit", f"learns that index {event.state.commit} is committed")
+
+
+def _message(telling: _Telling, event: TraceEvent) -> None:
+    message, entry = event.msg, telling.entry
+    kind, name, sends = message.get("type"), message.get("id", ""), event.ev == "send"
+    if kind == "AE" and sends and message["term"] >= entry.term:
+        prev, count, commit = message.get("prev", (0, 0)), message.get("n", 0), message.get("commit", 0)
+        follower = message["to"]
+        carries = prev[0] < entry.index <= prev[0] + count
+        news = commit >= entry.index and follower not in telling.told_commit
+        probes = follower not in telling.holds and follower not in telling.acknowledged
+        if not (carries or news or probes):
+            return
+        if commit >= entry.index:
+            telling.told_commit.add(follower)
+        telling.shown.add(name)
+        what = f"{count} {'entry' if count == 1 else 'entries'}" if count else "no entries"
+        telling.add(
+            event,
+            "send",
+            f"sends AppendEntries to {follower}: prev (index {prev[0]}, term {prev[1]}), {what}, commit {commit}",
+        )
+    elif kind == "AE" and not sends and name in telling.shown:
+        telling.add(
+            event, "recv", f"gets it and looks for index {message['prev'][0]} of term {message['prev'][1]} in its log"
+        )
+    elif kind == "AER" and message["term"] >= entry.term:
+        _reply(telling, event)
+    elif kind == "IS" and message.get("last", (0, 0))[0] >= entry.index:
+        telling.shown.add(name)
+        deed = f"sends {message['to']} a snapshot" if sends else "gets a snapshot"
+        telling.add(event, "send" if sends else "recv", f"{deed} up to index {message['last'][0]}")
+
+
+def _reply(telling: _Telling, event: TraceEvent) -> None:
+    message, index = event.msg, telling.entry.index
+    sends, name = event.ev == "send", message.get("id", "")
+    if message.get("ok"):
+        reached = message.get("idx", 0) >= index
+        follower = message["from"]
+        if sends and reached and follower not in telling.acknowledged:
+            telling.shown.add(name)
+            telling.add(event, "send", f"acknowledges its log up to index {message['idx']}")
+        elif not sends and name in telling.shown and follower not in telling.acknowledged:
+            telling.acknowledged.add(follower)
+            telling.add(event, "recv", f"counts {follower}'s copy")
+    elif sends:
+        term, first = message.get("conflict") or (None, None)
+        why = (
+            f"holds term {term} there, which begins at index {first}"
+            if term is not None
+            else f"ends before index {first}"
+        )
+        telling.shown.add(name)
+        telling.add(event, "send", f"refuses at index {message.get('idx')}: its log {why}")
+    elif name in telling.shown:
+        telling.add(event, "recv", f"learns that {message['from']} refused, and backs up")
+
+
+def as_text(story: Story) -> str:
+    """Return the story as a table for a terminal."""
+    entry = story.entry
+    first = story.steps[0].at_ns if story.steps else 0
+    fate = "committed" if story.committed else "not committed within these traces"
+    lines = [
+        f"Entry {entry.index} of term {entry.term}, appended by {story.leader}: {fate}",
+        "",
+        f"{'step':>4}  {'ms':>9}  {'who':<6}  what happens",
+    ]
+    for number, step in enumerate(story.steps, 1):
+        who = step.node + ("*" if step.node == story.leader else "")
+        lines.append(f"{number:>4}  {(step.at_ns - first) / 1e6:>9.3f}  {who:<6}  {step.text}")
+    lines += [
+        "",
+        f"* appended it as leader of term {entry.term}. Order: causes first; the times are the nodes' own clocks.",
+    ]
+    return "\n".join(lines)
+
+
+def as_json(story: Story) -> dict[str, Any]:
+    """Return the story as JSON."""
+    entry = story.entry
+    return {
+        "version": 1,
+        "entry": {"index": entry.index, "term": entry.term, "hash": entry.digest, "kind": entry.kind},
+        "leader": story.leader,
+        "nodes": list(story.nodes),
+        "committed": story.committed,
+        "steps": [
+            {"at_ns": step.at_ns, "node": step.node, "kind": step.kind, "text": step.text}
+            | ({"message": step.message, "from": step.frm, "to": step.to} if step.message else {})
+            for step in story.steps
+        ],
+    }

@@ -1,0 +1,80 @@
+"""`capsize trace`: the way of one write through the cluster, told from the nodes' own events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from capsize.cli import options
+
+if TYPE_CHECKING:
+    from capsize.checker.trace import TraceEvent
+
+
+def trace(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or one that holds trace.jsonl files.")] = Path(
+        "store/latest"
+    ),
+    index: Annotated[
+        int | None, typer.Option("--index", help="Log index of the entry; default: the last command.")
+    ] = None,
+    term: Annotated[int | None, typer.Option("--term", help="Its term, when several leaders wrote there.")] = None,
+    scenario: Annotated[str | None, typer.Option("--scenario", help="Play this directed scenario instead.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the message diagram to this file.")] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Tell the way of one log entry: append, fsync, AppendEntries, checks, acknowledgements, majority, apply."""
+    from capsize.errors import UsageError
+    from capsize.report.diagram import as_html
+    from capsize.report.story import as_json as story_json
+    from capsize.report.story import as_text, commands, tell
+
+    events = _played(scenario) if scenario else _recorded(folder)
+    known = commands(events)
+    if index is None:
+        if not known:
+            raise UsageError(
+                f"{scenario or folder}: no leader appended a client's command; --index names another entry"
+            )
+        index, term = known[-1]
+    story = tell(events, index, term)
+    if story is None:
+        near = f"; commands are at {known[0][0]} to {known[-1][0]}" if known else ""
+        raise UsageError(
+            f"--index: no leader appended an entry at index {index}{f' in term {term}' if term else ''}{near}"
+        )
+    if html is not None:
+        html.write_text(as_html(story), encoding="utf-8")
+    print(json.dumps(story_json(story)) if as_json else as_text(story))
+    return 0
+
+
+def _recorded(folder: Path) -> Sequence[TraceEvent]:
+    """Return the events of all trace files below a folder, causes first."""
+    from capsize.checker.trace import causal_order, parse_trace
+    from capsize.errors import StoreError
+
+    files = sorted(folder.glob("nodes/*/trace.jsonl")) or sorted(folder.glob("**/trace.jsonl"))
+    if not files:
+        raise StoreError(f"{folder}: no trace.jsonl in it or below; only systems that trace leave them (--system raft)")
+    traces: list[list[TraceEvent]] = []
+    for path in files:
+        with path.open("rb") as lines:
+            traces.append(list(parse_trace(lines, name=str(path))))
+    return causal_order(traces)
+
+
+def _played(name: str) -> Sequence[TraceEvent]:
+    """Return the events of a directed scenario, played on the clean reference Raft."""
+    from capsize.errors import no_such
+    from capsize.simulator.scenarios import SCENARIOS, play
+    from capsize.simulator.subject import CLEAN
+
+    if name not in SCENARIOS:
+        raise no_such("scenario", name, SCENARIOS, flag="--scenario")
+    played = play(SCENARIOS[name], CLEAN, record=True)
+    return [event for stage in played.stages for event in stage.world.recorded or ()]
