@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -39,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         return _refuse(3, str(error))
     except OSError as error:
         return _refuse(3, f"data_dir or trace: {error}")
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # nearly everything here is a tree; the log alone makes every full pass long
     try:
         why = asyncio.run(node.run())
     except OSError as error:
