@@ -68,19 +68,19 @@ class Cluster:
             client.close()
 
     def leader(self, *, but: str = "", within_s: float = 15.0) -> str:
-        """Wait, bounded, for a leader that is not `but`."""
+        """Wait, bounded, for a leader that is not `but` and that every running node knows of."""
         deadline = time.monotonic() + within_s
+        known: set[object] = set()
         while time.monotonic() < deadline:
-            for name, process in self.processes.items():
-                if name == but or process.poll() is not None:
-                    continue
-                try:
-                    if self.status(name)["role"] == "leader":
-                        return name
-                except (OSError, NotDone):
-                    continue
+            running = [name for name, process in self.processes.items() if process.poll() is None]
+            try:
+                known = {self.status(name)["leader"] for name in running}
+            except (OSError, NotDone):
+                known = set()
+            if len(known) == 1 and known.isdisjoint({None, but}):
+                return str(known.pop())
             time.sleep(0.02)
-        raise AssertionError("no leader in time")
+        raise AssertionError(f"no leader in time; the nodes say {known}")
 
     def agree(self, within_s: float = 15.0) -> list[dict[str, object]]:
         """Wait, bounded, until every node has applied the same log; return what they say."""
