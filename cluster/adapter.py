@@ -11,13 +11,16 @@ import inspect
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from capsize.client import Client
+from capsize.cluster import described
 from capsize.cluster.node import Command, Node
 from capsize.cluster.system import NodeStatus, System
-from capsize.errors import AdapterError, CapsizeError, DefiniteError
+from capsize.errors import AdapterError, CapsizeError, DefiniteError, no_such
 from capsize.op import Reply
+from capsize.registry import load_system
 
 log = logging.getLogger(__name__)
 S = TypeVar("S", bound=System)
@@ -66,13 +69,33 @@ def validate(cls: object) -> list[str]:
     return problems + _fact_problems(cls)
 
 
-def load_problems(cls: object, word: str) -> AdapterError | None:
-    """Return one error that tells all of `validate`, or None."""
+def load(word: str) -> type[System]:
+    """Return the valid adapter called `word`: an installed system, `module:Class`, or a `file.toml`.
+
+    Raises UsageError for a word that stands for nothing, AdapterError with everything that is wrong with an adapter.
+    """
+    if word.endswith(".toml"):
+        return described.load(Path(word).expanduser())
+    cls: object = load_system(word)
     problems = validate(cls)
-    if not problems:
-        return None
-    counted = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return AdapterError(f"the adapter {word} has {counted}: {'; '.join(problems)} (docs/hooks.md)")
+    if problems or not (isinstance(cls, type) and issubclass(cls, System)):
+        counted = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise AdapterError(f"the adapter {word} has {counted}: {'; '.join(problems)} (docs/hooks.md)")
+    return cls
+
+
+def make(word: str, options: Mapping[str, str]) -> System:
+    """Return a new, guarded adapter of the system `word` with these options; raises UsageError or AdapterError."""
+    cls = load(word)
+    for option in options:
+        if option not in cls.options:
+            raise no_such(f"option of {word}", option, cls.options, flag="--opt", listing="systems")
+    try:
+        return guard(cls(**options))
+    except CapsizeError:
+        raise
+    except Exception as error:  # an adapter's own code
+        raise AdapterError(f"the adapter {word} refused its options: {type(error).__name__}: {error}") from error
 
 
 def guard(system: S) -> S:

@@ -11,11 +11,10 @@ import typer
 
 from capsize.cli import options
 from capsize.config import parse_options
-from capsize.errors import AdapterError, CapsizeError, UsageError, no_such
+from capsize.errors import no_such
 
 if TYPE_CHECKING:
     from capsize.cluster.backend import Backend
-    from capsize.cluster.system import System
     from capsize.doctor import Finding
 
 MARKS = {"good": "good ", "bad": "BAD  ", "note": "note ", "skipped": "skip "}
@@ -33,6 +32,7 @@ def doctor(
     quiet: options.Quiet = False,
 ) -> int:
     """Start a cluster of SYSTEM, try everything that campaigns rely on, and say what the adapter gets wrong."""
+    from capsize.cluster.adapter import make
     from capsize.cluster.choose import choose_backend
     from capsize.doctor import CHECKS, examine
     from capsize.doctor.examination import FRESH
@@ -42,7 +42,7 @@ def doctor(
         if word not in (*CHECKS, FRESH):
             raise no_such("check", word, (*CHECKS, FRESH), flag="--only")
     chosen = parse_options(opt)
-    _make(system, chosen).prepare()
+    make(system, chosen).prepare()
     places: list[str] = []
 
     def place(label: str) -> Backend:
@@ -55,7 +55,7 @@ def doctor(
             print(f"{MARKS[finding.verdict]} {finding.check:<12} {finding.says}", file=sys.stderr, flush=True)
 
     found = examine(
-        lambda: _make(system, chosen), place, nodes=nodes, timeout_s=timeout, only=checks, say=say
+        lambda: make(system, chosen), place, nodes=nodes, timeout_s=timeout, only=checks, say=say
     )  # fmt: skip
     bad = [finding for finding in found.findings if finding.verdict == "bad"]
     words = ["capsize", "doctor", system, "--backend", backend, "--nodes", str(nodes)]
@@ -73,24 +73,3 @@ def doctor(
         print(f"  {line}")
     print(f"  repeat    {shlex.join(words)}")
     return 0 if found.healthy else NEEDS_WORK
-
-
-def _make(word: str, chosen: dict[str, str]) -> System:
-    """Return a new, guarded adapter; raises UsageError or AdapterError telling everything that is wrong with it."""
-    from capsize.cluster.adapter import guard, load_problems
-    from capsize.cluster.system import System
-    from capsize.registry import load_system
-
-    cls = load_system(word)
-    problems = load_problems(cls, word)
-    if problems is not None or not (isinstance(cls, type) and issubclass(cls, System)):
-        raise problems or UsageError(f"{word} is no capsize.cluster.system.System")
-    for option in chosen:
-        if option not in cls.options:
-            raise no_such(f"option of {word}", option, cls.options, flag="--opt", listing="systems")
-    try:
-        return guard(cls(**chosen))
-    except CapsizeError:
-        raise
-    except Exception as error:  # an adapter's own code
-        raise AdapterError(f"the adapter {word} refused its options: {type(error).__name__}: {error}") from error
