@@ -25,7 +25,7 @@ import threading
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from capsize.client import Client
 from capsize.cluster.node import Command, Node
@@ -134,8 +134,7 @@ def load(path: Path) -> type[System]:
     options = {name: f"default {value}" for name, value in told.get("options", {}).items()}
     facts: dict[str, Any] = {"name": told["name"], "options": options, "description": told}
     facts |= {"folder": path.resolve().parent, "__doc__": f"Described by {path}."}
-    made: Any = type("Described", (base,), facts)
-    return made
+    return cast("type[System]", type("Described", (base,), facts))
 
 
 def _problems(told: Mapping[str, Any]) -> list[str]:
