@@ -53,12 +53,23 @@ class SnapshotBoundaryAppend(Core):
         return super().conflict_with(message)
 
 
-@mutant("snap.nonatomic_write", "the log is dropped before the snapshot that covers it is written", "I13")
+@mutant("snap.nonatomic_write", "the log is dropped at once, its snapshot written five entries later", "I13")
 class SnapshotNonatomicWrite(Core):
-    def save_snapshot(self, snapshot: Snapshot) -> int:
-        if self.log.base.index < snapshot.base.index <= self.commit_index:
-            self.compact_log(snapshot.base)
-        return super().save_snapshot(snapshot)
+    late: Snapshot | None = None
+
+    def take_snapshot(self) -> bool:
+        if self.late is not None or self.applied_index <= self.log.base.index:
+            return False
+        self.snapshot = self.late = Snapshot(self.snapshot_base(), self.snapshot_data())
+        self.compact_log(self.late.base)
+        self.trace("snapshot_taken", x={"base": list(self.late.base)}, h=self.machine.state_hash)
+        return True
+
+    def applied_advanced(self) -> None:
+        super().applied_advanced()
+        if self.late is not None and self.applied_index >= self.late.base.index + 5:
+            self.save_snapshot(self.late)
+            self.late = None
 
 
 @mutant("snap.keep_conflicting_log", "installing keeps entries behind the snapshot that contradict it", control=True)

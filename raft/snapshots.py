@@ -89,7 +89,8 @@ class Snapshots(Replication):
             return False
         snapshot = Snapshot(self.snapshot_base(), self.snapshot_data())
         self._taking = True
-        self.trace("snapshot_taken", x={"base": list(snapshot.base)}, h=self.machine.state_hash)
+        held = {"base": list(snapshot.base), "cfg": list(self.snapshot_configuration().voters)}
+        self.trace("snapshot_taken", x=held, h=self.machine.state_hash)
         self._under_way.append((self.save_snapshot(snapshot), snapshot))
         return True
 
