@@ -144,6 +144,9 @@ def _argue(case: Case) -> tuple[str, list[str]]:
     overtaken = _overtaken(case)
     if overtaken is not None:
         return _tell_overtaken(case, overtaken)
+    both = _both_seen(case)
+    if both is not None:
+        return both
     twice = _taken_twice(case)
     if twice is not None:
         return twice
@@ -220,6 +223,34 @@ def _overtaken(case: Case) -> Overtaken | None:
                 if known:
                     return Overtaken(read, before, after, seen)
     return None
+
+
+def _both_seen(case: Case) -> tuple[str, list[str]] | None:
+    """Two values read after both had been written: whichever was the later, the other was gone."""
+    readers = [item.judged for item in case.proof if item.judged.outcome == "ok" and observed(item.judged)]
+    seen = [(op, writer) for op in readers for writer in _only_writer(case, op)]
+    for number, (one, its) in enumerate(seen):
+        for other, theirs in seen[number + 1 :]:
+            start = min(one.call, other.call)
+            if its is theirs or any(writer.ret is None or writer.ret >= start for writer in (its, theirs)):
+                continue
+            first, second = plain(observed(one)[0]), plain(observed(other)[0])
+            sentences = [
+                f"{_who(one)} found {first} and {_who(other)} found {second}, though both had been written before.",
+                f"{_told(case, its)}.",
+                f"{_told(case, theirs)}.",
+                f"After both of that, {_told(case, one)}.",
+                f"And {_told(case, other)}.",
+                f"Whichever of {first} and {second} was written last, it had replaced the other one for good.",
+            ]
+            return "stale-read", sentences + _behind(one, theirs) + _behind(other, its)
+    return None
+
+
+def _only_writer(case: Case, op: Operation) -> list[Operation]:
+    """Return the one operation that may have written what `op` found; none if there are more, or none."""
+    writers = [other for other in case.everything if _has(written(other), observed(op)[0])]
+    return writers if len(writers) == 1 else []
 
 
 def _taken_twice(case: Case) -> tuple[str, list[str]] | None:

@@ -280,7 +280,7 @@ def _place(steps: list[Step]) -> list[tuple[float, str]]:
         step.width = (places[step.return_ns] if step.return_ns is not None else 100.0) - step.x
     ticks, last = [], -100.0
     for moment in moments:
-        if places[moment] - last >= 14:
+        if places[moment] - last >= 14 and places[moment] <= 90:
             last = places[moment]
             ticks.append((last, seconds(moment)))
     return ticks

@@ -28,6 +28,8 @@ function select(row, options = {}) {
   const hash = row >= 0 ? `#op-${ops.index[row]}` : ' ';
   if (!options.fromHash && location.hash !== hash.trim()) history.replaceState(null, '', row >= 0 ? hash : location.pathname + location.search);
   if (row >= 0 && !view.mask[row]) clearFilters();
+  const parts = proves.get(row) || [];
+  if (parts.length && !parts.some(([a]) => a === view.anomaly)) view.anomaly = parts[0][0];
   if (row >= 0) { show(row); showLane(row); }
   fillDetails(row);
   redraw();

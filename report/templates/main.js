@@ -12,6 +12,7 @@ function toggleTheme(to) {
 function showAnomaly(a) {
   const anomaly = raw.anomalies[a];
   if (!anomaly.rows.length) return;
+  view.anomaly = a;
   if (view.filtered) clearFilters();
   document.getElementById('timeline').scrollIntoView({ behavior: still.matches ? 'auto' : 'smooth' });
   board.focus({ preventScroll: true });
@@ -63,7 +64,7 @@ layOut();
 painters.push(paintTimeline, paintOverview, paintLatency, paintRate);
 setWindow(-END * 0.01, END * 1.01);
 const first = raw.anomalies.find((anomaly) => anomaly.rows.length);
-if (first) { const [from, to] = windowOf(first.rows); setWindow(from, to); showLane(first.rows[0]); }
+if (first) { view.anomaly = raw.anomalies.indexOf(first); const [from, to] = windowOf(first.rows); setWindow(from, to); showLane(first.rows[0]); }
 applyFilters();
 fillDetails(-1);
 for (const paint of painters) paint();

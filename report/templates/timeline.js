@@ -282,8 +282,9 @@ function paintMarks(pen, width, shift) {                // search matches, the w
   if (view.hover >= 0 && view.hover !== view.selected) box(view.hover, ink.muted, 1, 1);
   if (view.selected >= 0) box(view.selected, ink.ink, 2.5, 3);
   for (const [i, list] of proves) {
-    const at = view.mask[i] ? box(i, ink.accent, 2, 2) : null;
-    if (!at) continue;
+    const mine = list.find(([a]) => a === view.anomaly);   // numbers only for the anomaly that is being looked at
+    const at = view.mask[i] ? box(i, ink.accent, mine ? 2 : 1, 2) : null;
+    if (!at || !mine) continue;
     pen.fillStyle = ink.accent;
     pen.beginPath();
     pen.arc(at[0], at[1], 7, 0, 7);
@@ -291,7 +292,7 @@ function paintMarks(pen, width, shift) {                // search matches, the w
     pen.fillStyle = ink.card;
     pen.font = '700 10px system-ui, sans-serif';
     pen.textAlign = 'center';
-    pen.fillText(String(list[0][1]), at[0], at[1] + 0.5);
+    pen.fillText(String(mine[1]), at[0], at[1] + 0.5);
     pen.textAlign = 'left';
     pen.font = '11px system-ui, sans-serif';
   }

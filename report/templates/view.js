@@ -3,7 +3,7 @@ const NARROWEST_US = 50;
 const view = {
   t0: 0, t1: END, selected: -1, hover: -1,
   mask: new Uint8Array(N).fill(1), shown: N, filtered: false,
-  matches: [], isMatch: null, match: -1, cameFrom: null,
+  matches: [], isMatch: null, match: -1, cameFrom: null, anomaly: 0,
 };
 const painters = [];
 let frame = 0;

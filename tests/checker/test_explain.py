@@ -104,6 +104,19 @@ def test_a_value_that_comes_back_is_told_by_who_had_seen_it_go() -> None:
     assert len(told.operations) == 5
 
 
+def test_two_values_read_after_both_were_written_are_one_stale_read_too_many() -> None:
+    told = retold(
+        op(1, "write", 17, 10, 20, meta={"term": 4, "log_index": 342, "served_by": "n1"}),
+        op(2, "write", 18, 15, 22, meta={"term": 4, "log_index": 347, "served_by": "n2"}),
+        op(3, "read", None, 30, 35, 17, meta={"term": 4, "log_index": 345, "served_by": "n3"}),
+        op(4, "read", None, 31, 33, 18, meta={"term": 4, "log_index": 347, "served_by": "n4"}),
+    )
+    assert told.name == "stale-read"
+    assert told.because[0] == "p3 found 17 and p4 found 18, though both had been written before."
+    assert "n3 answered from log index 345; the write stood at 347." in told.because
+    assert not any("n4 answered from" in line for line in told.because)
+
+
 def test_a_value_of_a_refused_write_is_a_dirty_read() -> None:
     told = retold(op(1, "write", 17, 1, 2, outcome="fail", error="not the leader"), op(2, "read", None, 5, 6, 17))
     assert told.name == "dirty-read"
