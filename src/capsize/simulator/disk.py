@@ -7,10 +7,12 @@ being flushed, a power loss any beginning of it.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from capsize.raft.events import AppendLog, PersistMeta, Recovered, SaveSnapshot, Snapshot, TruncateLog, Write
 from capsize.raft.log import Entry
+from capsize.raft.storage import DiskStorage
 
 
 class Disk:
@@ -96,3 +98,32 @@ class Disk:
         else:
             kept = [entry for entry in self.entries if entry.index > write.base.index]
             self.entries = [] if write.discard else kept
+
+
+class FileDisk(Disk):
+    """A disk that is a directory, kept by the reference Raft's own storage: for damage done to its files."""
+
+    def __init__(self, directory: Path, storage: Callable[[Path], DiskStorage] = DiskStorage) -> None:
+        super().__init__()
+        self.directory = directory
+        self.make = storage
+        self.storage: DiskStorage | None = None
+
+    def recover(self) -> Recovered:
+        self.storage = self.make(self.directory)
+        return self.storage.recover()
+
+    def end_flush(self) -> int:
+        assert self.storage is not None
+        self.storage.carry_out(self.flushing)
+        last = self.flushing[-1].write
+        self.flushing = []
+        return last
+
+    def kill(self, rng: random.Random) -> None:
+        if self.flushing:
+            self.end_flush()
+        self._forget()
+
+    def lose_power(self, rng: random.Random) -> None:
+        self._forget()

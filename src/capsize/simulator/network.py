@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from capsize.raft.messages import Message
@@ -35,14 +35,14 @@ class Network:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.weather = CALM
-        self.cuts: dict[int, Mapping[str, frozenset[str]]] = {}
+        self.cuts: dict[int, Mapping[str, Collection[str]]] = {}
         self._closed: set[tuple[str, str]] = set()
         self.holds: Callable[[Message], bool] | None = None
         self.held: list[Message] = []
         self.delivered = self.lost = 0
 
     # -- links -------------------------------------------------------------------------------------------------------
-    def cut(self, number: int, cuts: Mapping[str, frozenset[str]]) -> None:
+    def cut(self, number: int, cuts: Mapping[str, Collection[str]]) -> None:
         """Close links under the name `number`; `cuts` says whom each node no longer hears."""
         self.cuts[number] = cuts
         self._closed = {(frm, to) for cut in self.cuts.values() for to, froms in cut.items() for frm in froms}

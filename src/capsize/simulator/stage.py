@@ -12,8 +12,11 @@ of place by itself (`expect`) is told apart from what the judges find.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from capsize.checker.invariants import Judge
@@ -26,6 +29,7 @@ from capsize.raft.events import ClientReply, ClientRequest, Tick
 from capsize.raft.messages import NAMES, Message
 from capsize.raft.settings import Settings
 from capsize.simulator.clients import READS, listed
+from capsize.simulator.disk import Disk, FileDisk
 from capsize.simulator.subject import CLEAN, Subject
 from capsize.simulator.world import MS, Node, World
 from capsize.verdict import Anomaly, Verdict, merge
@@ -79,9 +83,18 @@ class Stage:
     """A small cluster, played by hand. Node names are n1, n2, …; `spare` nodes are not in the first configuration."""
 
     def __init__(
-        self, size: int = 3, *, spare: int = 0, subject: Subject = CLEAN, record: bool = False, **settings: Any
+        self,
+        size: int = 3,
+        *,
+        spare: int = 0,
+        files: bool = False,
+        subject: Subject = CLEAN,
+        record: bool = False,
+        **settings: Any,
     ) -> None:
         self.judge = Judge()
+        self._subject = subject
+        self._directories: list[Path] = []
         self.world = World(
             [f"n{number}" for number in range(1, size + spare + 1)],
             voters=[f"n{number}" for number in range(1, size + 1)],
@@ -89,12 +102,26 @@ class Stage:
             subject=subject,
             judge=self.judge,
             record=record,
+            disk=self._file_disk if files else Disk,
         )
         self.world.network.holds = lambda message: True
         for node in self.world.nodes.values():
             node.disk_ms = (0.0, 0.0)
         self.asked: list[Asked] = []
         self.world.start()
+
+    def _file_disk(self) -> Disk:
+        self._directories.append(Path(tempfile.mkdtemp(prefix="capsize-stage-")))
+        return FileDisk(self._directories[-1], self._subject.storage)
+
+    def directory(self, name: str) -> Path:
+        """Return where a node keeps its files, on a stage that has them."""
+        return self._directories[self.names.index(name)]
+
+    def close(self) -> None:
+        """Remove the files of a stage that has them."""
+        for directory in self._directories:
+            shutil.rmtree(directory, ignore_errors=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -207,6 +234,15 @@ class Stage:
         """Power loss."""
         for name in names:
             self.world.kill(name, power=True)
+
+    def lose_power_after(self, name: str, writes: int) -> None:
+        """Power loss when so many of the writes that wait for the disk were made."""
+        disk = self.world.nodes[name].disk
+        disk.flushing = [*disk.flushing, *disk.waiting][:writes]
+        disk.waiting = []
+        if disk.flushing:
+            disk.end_flush()
+        self.world.kill(name, power=True)
 
     def start(self, *names: str) -> None:
         """Boot again."""

@@ -26,6 +26,7 @@ from capsize.raft.events import (
     WriteFailed,
 )
 from capsize.raft.messages import Message
+from capsize.raft.segments import Corrupt
 from capsize.raft.settings import Settings
 from capsize.seed import stream
 from capsize.simulator.disk import Disk
@@ -41,9 +42,9 @@ class Node:
 
     __slots__ = ("core", "disk", "disk_ms", "inc", "lc", "name", "paused", "postponed", "state", "tick_at", "waiting")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, disk: Disk) -> None:
         self.name = name
-        self.disk = Disk()
+        self.disk = disk
         self.disk_ms: tuple[float, float] = (0.3, 2.0)
         self.core: Core | None = None
         self.state = NodeState()
@@ -70,6 +71,7 @@ class World:
         judge: Judge | None = None,
         record: bool = False,
         voters: Sequence[str] | None = None,
+        disk: Callable[[], Disk] = Disk,
     ) -> None:
         self.names = tuple(names)
         self.seed = seed
@@ -80,10 +82,12 @@ class World:
         self.now_ns = 0
         self.network = Network(stream(seed, "network"))
         self.disk_rng = stream(seed, "disk")
-        self.nodes = {name: Node(name) for name in names}
+        self.nodes = {name: Node(name, disk()) for name in names}
         self.initial = Configuration(tuple(voters or self.names))
         self.crashes: list[tuple[str, str]] = []
         """Nodes that stopped themselves or failed an assertion, and why: none of them should."""
+        self.refusals: list[tuple[str, str]] = []
+        """Nodes that refused to boot from what their disks hold, and why."""
         self.requests = 0
         self.steps = 0
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -118,7 +122,11 @@ class World:
             node = self.nodes[name]
             if node.core is not None:
                 continue
-            recovered = node.disk.recover()
+            try:
+                recovered = node.disk.recover()
+            except Corrupt as error:
+                self.refusals.append((name, str(error)))
+                continue
             node.inc, node.lc, node.state = recovered.incarnation, 0, NodeState()
             node.paused, node.postponed, node.tick_at = False, [], -1
             rng = stream(self.seed, "core", name, recovered.incarnation)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from capsize.simulator.scenarios.replication import led
 from capsize.simulator.scenarios.scenario import Play, scenario
+from capsize.simulator.stage import Stage
 
 
 @scenario("S51")
@@ -231,3 +234,104 @@ def disk_error_stops_the_server(play: Play) -> None:
     stage.heartbeat("n1")
     stage.settle()
     stage.expect(stage.log("n3") == stage.log("n1"), "n3 did not catch up after its disk came back")
+
+
+@scenario("S63")
+def power_loss_at_every_point_of_a_snapshot(play: Play) -> None:
+    """The power goes after each of the writes that a snapshot takes: the server boots with everything it had."""
+    for kept in range(4):
+        stage = led(play, 3)
+        for number in range(4):
+            stage.write("n1", "x", number)
+            stage.settle()
+        stage.heartbeat("n1")
+        stage.settle()
+        stage.freeze_disk("n3")
+        stage.admin("n3", "snapshot")
+        stage.lose_power_after("n3", kept)
+        stage.start("n3")
+        stage.expect(
+            stage.core("n3").log.last_index == 5, f"n3 boots with a log up to {stage.core('n3').log.last_index}"
+        )
+        stage.heartbeat("n1")
+        stage.settle()
+        stage.expect(stage.core("n3").machine.read("x") == 3, "n3 lost what was committed")
+
+
+@scenario("S53")
+def power_loss_at_every_point_of_an_overwrite(play: Play) -> None:
+    """The power goes after each of the writes by which a conflicting tail is replaced."""
+    for kept in range(4):
+        stage = led(play, 3)
+        for number in range(3):
+            stage.write("n1", "x", f"lost {number}")
+        stage.take()
+        stage.elect("n2", "n3")
+        stage.settle("n2", "n3")
+        stage.write("n2", "x", "kept")
+        stage.settle("n2", "n3")
+        stage.take()
+        stage.freeze_disk("n1")
+        stage.heartbeat("n2")
+        stage.deliver("AE", "n2", "n1")
+        stage.lose_power_after("n1", kept)
+        stage.start("n1")
+        for _ in range(2):
+            stage.heartbeat("n2")
+            stage.settle()
+        stage.expect(stage.log("n1") == stage.log("n2"), f"the logs differ after {kept} writes")
+
+
+def _damaged(play: Play, *, records: int) -> tuple[Stage, Path]:
+    """Three servers on real files; n3 holds `records` commands that all have, and is down. Return n3's last
+    segment.
+    """
+    stage = play(3, files=True)
+    stage.elect("n1")
+    stage.settle()
+    for number in range(records):
+        stage.ask("n1", "append", "x", (number,))
+        stage.settle()
+    stage.heartbeat("n1")
+    stage.settle()
+    stage.take()
+    stage.kill("n3")
+    segments = sorted(stage.directory("n3").glob("log/*.seg"))
+    stage.expect(segments, "n3 has no segments of a log")
+    return stage, segments[-1]
+
+
+@scenario("S54")
+def torn_record_then_two_restarts(play: Play) -> None:
+    """The last record on a disk is torn; the server boots, appends, and boots again: what it appended is still
+    there.
+    """
+    stage, segment = _damaged(play, records=3)
+    with segment.open("ab") as file:
+        file.write(b"\x00\x00\x01\x00torn")
+    stage.start("n3")
+    for number in (3, 4):
+        stage.ask("n1", "append", "x", (number,))
+        stage.settle()
+    stage.heartbeat("n1")
+    stage.settle()
+    before = stage.core("n3").log.last_index
+    stage.take()
+    stage.kill("n3")
+    stage.start("n3")
+    stage.expect(
+        stage.core("n3").log.last_index >= before, f"n3 boots with a log up to {stage.core('n3').log.last_index}"
+    )
+    stage.heartbeat("n1")
+    stage.settle()
+
+
+@scenario("S55")
+def damage_in_the_middle_of_a_log(play: Play) -> None:
+    """A bit flips in the middle of a log: the server must not boot as if it had never had what follows."""
+    stage, segment = _damaged(play, records=6)
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    segment.write_bytes(bytes(content))
+    stage.start("n3")
+    stage.expect("n3" not in stage.world.up, "n3 boots from a log that is damaged in its middle")

@@ -287,3 +287,37 @@ def everybody_restarts(play: Play) -> None:
     read = stage.read("n2", "x")
     stage.settle()
     stage.expect(read.result == 1, f"x reads {read.result!r} after the restart")
+
+
+@scenario("S10")
+def late_pre_vote_replies(play: Play) -> None:
+    """Two pre-votes let a candidate of five start its election; the other two arrive in it, and are no votes."""
+    stage = play(5, pre_vote=True)
+    stage.timeout("n1")
+    for voter in ("n2", "n3", "n4", "n5"):
+        stage.deliver("PV", "n1", voter)
+    for voter in ("n2", "n3"):
+        stage.deliver("PVR", voter, "n1")
+    stage.take("RV", "n1")
+    for voter in ("n4", "n5"):
+        stage.deliver("PVR", voter, "n1")
+    stage.expect(not stage.core("n1").is_leader(), "n1 leads without a single vote of another server")
+    stage.elect("n3", "n4", "n5")
+
+
+@scenario("S09")
+def newer_term_beats_longer_log(play: Play) -> None:
+    """One of two servers has the longer log, the other the newer last term: the second one is electable (§5.4.1)."""
+    stage = play(3)
+    stage.elect("n1")
+    stage.settle()
+    for number in range(4):
+        stage.write("n1", "x", number)
+    stage.take()
+    stage.elect("n2", "n3")
+    stage.take("AE", to="n1")
+    stage.settle("n2", "n3")
+    stage.take()
+    stage.kill("n3")
+    stage.elect("n2", "n1")
+    stage.settle("n1", "n2")

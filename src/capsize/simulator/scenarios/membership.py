@@ -109,3 +109,49 @@ def learners_do_not_count(play: Play) -> None:
     stage.settle("n1", "n2", "n5")
     stage.expect(write.outcome is None, "a learner's copy was counted")
     stage.settle()
+
+
+@scenario("S70")
+def snapshot_while_a_change_is_not_committed(play: Play) -> None:
+    """A snapshot is taken while a change is in the log, which is then overwritten: the snapshot holds the
+    configuration
+    that was committed, and after a restart that is the one in force.
+    """
+    stage = _grown(play)
+    stage.write("n1", "x", 1)
+    stage.settle()
+    stage.admin("n1", "remove", "n4")
+    stage.admin("n1", "snapshot")
+    stage.take()
+    stage.elect("n2", "n3", "n4")
+    stage.settle()
+    stage.heartbeat("n2")
+    stage.settle()
+    stage.kill("n1")
+    stage.start("n1")
+    voters = stage.core("n1").configuration.voters
+    stage.expect("n4" in voters, f"n1 restarted with the voters {', '.join(voters)}")
+    stage.heartbeat("n2")
+    stage.settle()
+
+
+@scenario("S70")
+def learner_without_the_log_stays_a_learner(play: Play) -> None:
+    """A learner that has nothing of the log yet is not made a voter (thesis §4.2.1)."""
+    stage = play(4, spare=1, append_entries_max=1)
+    stage.elect("n1", "n2", "n3", "n4")
+    stage.settle()
+    for number in range(5):
+        stage.write("n1", "x", number)
+        stage.settle("n1", "n2", "n3", "n4")
+    stage.admin("n1", "add_learner", "n5")
+    stage.settle("n1", "n2", "n3", "n4")
+    stage.admin("n1", "add_voter", "n5")
+    stage.expect("n5" not in stage.core("n1").configuration.voters, "a server votes before it holds the log")
+    stage.take(to="n5")
+    for _ in range(12):
+        stage.heartbeat("n1")
+        stage.settle()
+    stage.admin("n1", "add_voter", "n5")
+    stage.settle()
+    stage.expect("n5" in stage.core("n1").configuration.voters, "a learner that caught up was not made a voter")

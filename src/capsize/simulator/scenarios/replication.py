@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from capsize.simulator.scenarios.scenario import Play, scenario
 from capsize.simulator.stage import Stage
 
 
-def led(play: Play, size: int = 3, **settings: object) -> Stage:
+def led(play: Play, size: int = 3, **settings: Any) -> Stage:
     """Return a stage on which n1 leads term 1 and its no-op is committed everywhere."""
     stage = play(size, **settings)
     stage.elect("n1")

@@ -19,7 +19,7 @@ from capsize.verdict import Anomaly
 class Play(Protocol):
     """Sets a stage for the subject under test."""
 
-    def __call__(self, size: int = 3, *, spare: int = 0, **settings: Any) -> Stage: ...
+    def __call__(self, size: int = 3, *, spare: int = 0, files: bool = False, **settings: Any) -> Stage: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def scenario(number: str) -> Callable[[Callable[[Play], None]], Callable[[Play],
     """Register a function as a scenario; its docstring is the story, its name the name."""
 
     def register(act: Callable[[Play], None]) -> Callable[[Play], None]:
-        name: str = act.__name__  # type: ignore[attr-defined]
+        name: str = act.__name__
         assert name not in SCENARIOS, name
         SCENARIOS[name] = Scenario(number, name, re.sub(r"\s+", " ", act.__doc__ or "").strip(), act)
         return act
@@ -69,8 +69,8 @@ def play(chosen: Scenario, subject: Subject, *, record: bool = False) -> Played:
     began = time.perf_counter()
     stages: list[Stage] = []
 
-    def stage(size: int = 3, *, spare: int = 0, **settings: Any) -> Stage:
-        stages.append(Stage(size, spare=spare, subject=subject, record=record, **settings))
+    def stage(size: int = 3, *, spare: int = 0, files: bool = False, **settings: Any) -> Stage:
+        stages.append(Stage(size, spare=spare, files=files, subject=subject, record=record, **settings))
         return stages[-1]
 
     unmet: str | None = None
@@ -78,5 +78,8 @@ def play(chosen: Scenario, subject: Subject, *, record: bool = False) -> Played:
         chosen.act(stage)
     except Unmet as reason:
         unmet = str(reason)
+    finally:
+        for item in stages:
+            item.close()
     anomalies = tuple(anomaly for item in stages for anomaly in item.anomalies())
     return Played(chosen, anomalies, unmet, tuple(stages), time.perf_counter() - began)
