@@ -1,0 +1,109 @@
+"""The story of one entry, against the steps that the article's table tells, and against an overwritten tail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from capsize.checker.trace import TraceEvent
+from capsize.cli.trace import trace
+from capsize.errors import UsageError
+from capsize.report.diagram import as_html, as_svg
+from capsize.report.story import Story, as_json, as_text, commands, tell
+from capsize.simulator.scenarios import SCENARIOS, play
+from capsize.simulator.subject import CLEAN
+
+
+def events_of(scenario: str) -> list[TraceEvent]:
+    played = play(SCENARIOS[scenario], CLEAN, record=True)
+    return [event for stage in played.stages for event in stage.world.recorded or ()]
+
+
+def story_of(scenario: str, index: int | None = None) -> Story:
+    events = events_of(scenario)
+    story = tell(events, commands(events)[-1][0] if index is None else index)
+    assert story is not None
+    return story
+
+
+def order(story: Story, *wanted: tuple[str, str]) -> list[int]:
+    """Return where these (node, words) stand; each must be there."""
+    return [
+        next(place for place, step in enumerate(story.steps) if step.node == node and words in step.text)
+        for node, words in wanted
+    ]
+
+
+def test_a_write_through_five_servers_goes_as_the_article_tells_it() -> None:
+    story = story_of("write_through_five_servers")
+    places = order(
+        story,
+        ("n1", "a client asks for put 'x'"),
+        ("n1", "appends (term 1, index 2"),
+        ("n1", "its disk holds the log up to index 2"),
+        ("n1", "sends AppendEntries to n2: prev (index 1, term 1), 1 entry"),
+        ("n2", "looks for index 1 of term 1"),
+        ("n2", "the log fits: appends index 2"),
+        ("n2", "its disk holds"),
+        ("n2", "acknowledges its log up to index 2"),
+        ("n1", "counts n2's copy"),
+        ("n1", "counts n3's copy"),
+        ("n1", "has 3 of 5 copies, a majority"),
+        ("n1", "answers the client: ok"),
+        ("n1", "sends AppendEntries to n2: prev (index 2, term 1), no entries, commit 2"),
+        ("n2", "learns that index 2 is committed"),
+        ("n2", "applies index 2"),
+    )
+    assert places == sorted(places)
+    assert sum(step.kind == "apply" for step in story.steps) == 5
+
+
+def test_a_follower_with_another_term_at_prev_refuses_and_is_overwritten() -> None:
+    story = story_of("prev_50_of_term_4_meets_term_3", 50)
+    places = order(
+        story,
+        ("n1", "looks for index 50 of term 4"),
+        ("n1", "refuses at index 50: its log holds term 3 there"),
+        ("n3", "learns that n1 refused, and backs up"),
+        ("n3", "sends AppendEntries to n1: prev (index 49, term 3), 2 entries"),
+        ("n1", "cuts its log behind index 49"),
+        ("n1", "the log fits: appends index 50 of term 4"),
+    )
+    assert places == sorted(places)
+
+
+def test_a_write_that_nobody_else_got_is_told_as_not_committed() -> None:
+    events = events_of("leader_dies_right_after_append")
+    story = tell(events, 2, 1)
+    assert story is not None
+    assert not story.committed
+    assert "not committed" in as_text(story)
+
+
+def test_the_json_carries_every_step() -> None:
+    story = story_of("write_through_five_servers")
+    told = json.loads(json.dumps(as_json(story)))
+    assert told["committed"] is True
+    assert len(told["steps"]) == len(story.steps)
+
+
+def test_the_diagram_has_a_lane_for_every_node_and_an_arrow_for_every_message_that_arrived() -> None:
+    story = story_of("write_through_five_servers")
+    svg = as_svg(story)
+    assert all(f">{name}" in svg for name in story.nodes)
+    assert svg.count("marker-end") == sum(step.kind == "recv" for step in story.steps)
+    assert "<table>" in as_html(story)
+
+
+def test_the_command_tells_a_scenarios_story(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "story.html"
+    assert trace(scenario="write_through_five_servers", html=page) == 0
+    assert "Entry 2 of term 1, appended by n1: committed" in capsys.readouterr().out
+    assert "<svg" in page.read_text(encoding="utf-8")
+
+
+def test_an_index_that_nobody_wrote_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no leader appended an entry at index 77"):
+        trace(scenario="first_election", index=77)
