@@ -12,6 +12,9 @@ the states alone. Four things keep it small, each of them sound:
 - of two configurations that differ only in pending operations used, the one that used less stays.
 
 The middle two need a model that is `anonymous`.
+
+First it goes with a beam, which keeps a few configurations and forgets the others: an order found so is an order. Only
+the search that forgot nothing says that there is none.
 """
 
 from __future__ import annotations
@@ -29,12 +32,15 @@ from capsize.op import Operation
 _CONFIGURATION_BYTES = 400
 """What one configuration costs in Python, measured with tracemalloc on small states."""
 _LAST_SHOWN = 8
+_BEAMS = (16, 256)
 _MEMORY_BYTES = 1 << 25
 """How much of answered steps is remembered before all is forgotten; a quarter of the budget if that is less."""
 
 Used = tuple[tuple[int, int], ...]
 Configuration = tuple[Any, int, Used]
 """State, bitset of the open slots that took effect, pending classes used (class, count), sorted."""
+Configurations = dict[Configuration, None]
+"""A set that remembers its order, so that the same history always costs the same."""
 
 
 def decide_general(history: History, model: Model[Any], budget: Budget) -> Outcome:
@@ -42,7 +48,13 @@ def decide_general(history: History, model: Model[Any], budget: Budget) -> Outco
 
     Cost: steps of the model; exponential only in the number of operations open at once and of pending kinds.
     """
-    return _Frontier(history, model, budget).run()
+    narrow = Budget(max(1, budget.steps_or_all // 4), budget.bytes)
+    for beam in _BEAMS:
+        search = _Frontier(history, model, narrow, beam)
+        outcome = search.run()
+        if isinstance(outcome, Legal) or (isinstance(outcome, Illegal) and not search.forgot):
+            return outcome
+    return _Frontier(history, model, budget, None).run()
 
 
 class _OutOfBudget(Exception):
@@ -50,8 +62,9 @@ class _OutOfBudget(Exception):
 
 
 class _Frontier:
-    def __init__(self, history: History, model: Model[Any], budget: Budget) -> None:
-        self.model, self.budget = model, budget
+    def __init__(self, history: History, model: Model[Any], budget: Budget, beam: int | None) -> None:
+        self.model, self.budget, self.beam = model, budget, beam
+        self.forgot = False
         self.rows: list[int] = []
         self.operations: list[Operation] = []
         for row, op in zip(history.columns.row, history, strict=True):
@@ -78,7 +91,7 @@ class _Frontier:
         events = [(op.call, index, False) for index, op in enumerate(self.operations)]
         events += [(op.ret, index, True) for index, op in enumerate(self.operations) if op.ret is not None]
         events.sort()
-        frontier: set[Configuration] = {(self.model.init(), 0, ())}
+        frontier: Configurations = {(self.model.init(), 0, ()): None}
         at = 0
         try:
             for position, index, is_return in events:
@@ -91,10 +104,10 @@ class _Frontier:
                     return self._illegal(index, position, frontier)
                 frontier = survivors
         except _OutOfBudget as spent:
-            return self._exhausted(str(spent), at, frontier)
+            return self._exhausted(str(spent), at)
         return Legal(None, self.steps, self.bytes)
 
-    def _call(self, index: int, frontier: set[Configuration]) -> set[Configuration]:
+    def _call(self, index: int, frontier: Configurations) -> Configurations:
         op = self.operations[index]
         if op.ret is None:
             number = self.class_of.setdefault(self.kinds[index], len(self.class_of))
@@ -115,29 +128,33 @@ class _Frontier:
             return frontier
         bit = 1 << slot
         return {
-            (state, done | bit, used) if self._follow(state, index) is not None else (state, done, used)
+            ((state, done | bit, used) if self._follow(state, index) is not None else (state, done, used)): None
             for state, done, used in frontier
         }
 
-    def _return(self, index: int, frontier: set[Configuration]) -> set[Configuration]:
+    def _return(self, index: int, frontier: Configurations) -> Configurations:
         """Return the configurations in which operation `index` took effect, its slot freed."""
         slot = self.slot_of[index]
         bit = 1 << slot
-        survivors: set[Configuration] = set()
+        survivors: Configurations = {}
         seen: set[Configuration] = set()
         waiting: list[Configuration] = []
         for configuration in frontier:
             if configuration[1] & bit:
-                survivors.add((configuration[0], configuration[1] & ~bit, configuration[2]))
+                survivors[configuration[0], configuration[1] & ~bit, configuration[2]] = None
             else:
                 waiting.append(configuration)
                 seen.add(configuration)
         most = len(frontier)
+        waiting.reverse()  # the first ones first: a beam keeps what it finds first
         while waiting:
+            if self.beam is not None and len(survivors) >= self.beam:
+                self.forgot = True
+                break
             state, done, used = waiting.pop()
-            for following in self._successors(state, done, used):
+            for following in reversed(self._successors(state, done, used)):
                 if following[1] & bit:
-                    survivors.add((following[0], following[1] & ~bit, following[2]))
+                    survivors[following[0], following[1] & ~bit, following[2]] = None
                 elif following not in seen:
                     seen.add(following)
                     waiting.append(following)
@@ -215,7 +232,7 @@ class _Frontier:
         if self.bytes > self.budget.bytes_or_all:
             raise _OutOfBudget("bytes")
 
-    def _illegal(self, index: int, position: int, frontier: set[Configuration]) -> Illegal:
+    def _illegal(self, index: int, position: int, frontier: Configurations) -> Illegal:
         shown = sorted(frontier, key=lambda one: (self.model.describe_state(one[0]), one[1], one[2]))[:_LAST_SHOWN]
         last: list[dict[str, Any]] = []
         # `_return` has already closed the operation: put it back among what is open.
@@ -239,7 +256,7 @@ class _Frontier:
             return following.reason
         return f"possible, and leads to {self.model.describe_state(following)}, from where nothing goes on"
 
-    def _exhausted(self, what: str, position: int, frontier: set[Configuration]) -> Exhausted:
+    def _exhausted(self, what: str, position: int) -> Exhausted:
         pending = sum(self.available.values())
         hint = "values written once, fewer clients on a key, or shorter-lived keys"
         if pending:
@@ -252,12 +269,12 @@ def _typed(value: Any) -> Hashable:
     return (type(value).__name__, value) if isinstance(value, bool) else value
 
 
-def _undominated(configurations: set[Configuration]) -> set[Configuration]:
+def _undominated(configurations: Configurations) -> Configurations:
     """Drop every configuration that another one equals with no more of any pending class used."""
     groups: dict[tuple[Any, int], list[Used]] = {}
     for state, done, used in configurations:
         groups.setdefault((state, done), []).append(used)
-    kept: set[Configuration] = set()
+    kept: Configurations = {}
     for (state, done), choices in groups.items():
         if len(choices) > 1:
             choices.sort(key=lambda used: sum(count for _, count in used))
@@ -265,7 +282,7 @@ def _undominated(configurations: set[Configuration]) -> set[Configuration]:
         for used in choices:
             if not any(_at_most(other, used) for other in best):
                 best.append(used)
-                kept.add((state, done, used))
+                kept[state, done, used] = None
     return kept
 
 
