@@ -308,8 +308,7 @@ class World:
             return
         last = node.disk.end_flush()
         self.step(node, Persisted(last))
-        if node.core is not None:
-            self._flush(node)
+        self._flush(node)
 
     def _crash(self, node: Node, why: str) -> None:
         self.crashes.append((node.name, why))

@@ -318,6 +318,7 @@ def newer_term_beats_longer_log(play: Play) -> None:
     stage.take("AE", to="n1")
     stage.settle("n2", "n3")
     stage.take()
-    stage.kill("n3")
+    stage.kill("n2", "n3")
+    stage.start("n2")
     stage.elect("n2", "n1")
     stage.settle("n1", "n2")
