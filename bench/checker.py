@@ -2,8 +2,8 @@
 
     python bench/checker.py [--suite FOLDER] [--only PART OF A NAME] [--no-store]
 
-Measured per history: reading the file; the first judgement in the process, compiled kernels loaded from disk; the best of
-three further ones (warm); the peak memory of the whole process, and of the judgement beyond what was loaded.
+Measured per history: reading the file; the first judgement in the process, kernels loaded from disk; the best of three
+further ones (warm); the peak memory of the whole process, and of the judgement beyond what was loaded.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
     ]
     wrong = [row["name"] for row in rows if row["verdict"] == "WRONG"]
     lines = [
-        f"{len(within)} of {len(rows)} decided rightly, each within {SECONDS_MAX:g} s and {MEGABYTES_MAX} MB, reading and "
-        f"the first judgement together; {len(wrong)} wrong; {len(rows) - len(right) - len(wrong)} not decided.",
+        f"{len(within)} of {len(rows)} decided rightly, each within {SECONDS_MAX:g} s and {MEGABYTES_MAX} MB, reading "
+        f"and the first judgement together; {len(wrong)} wrong; {len(rows) - len(right) - len(wrong)} not decided.",
     ]
     if judged:
         slowest = max(judged, key=lambda row: row["load_s"] + row["first_s"])
@@ -158,7 +158,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         if "failed" in row:
-            table.append(f"| {row['name']} | none: {row['failed']} | | | | | | {row['porcupine']} | {row['porcupine_s']} |")
+            theirs = f"{row['porcupine']} | {row['porcupine_s']}"
+            table.append(f"| {row['name']} | none: {row['failed']} | | | | | | {theirs} |")
             continue
         table.append(
             f"| {row['name']} | {row['verdict']} | {', '.join(row['engines'])} | {row['load_s']:.2f} "

@@ -9,8 +9,8 @@ effect, some of them long after. In a `_bad` history one completed read at 90 % 
 One line per operation, in the order of the calls:
     process f key a b call return status out
 f: r w c (register: read, write, cas a b) · g p a (map: get, put, append) · call, return: positions in the order of all
-events, -1 if it never returned · status: o ok, f cas failed, u unknown · out: what was read; `nil` is a register's initial
-value; strings of maps begin with `=`. The first line, after `#`, says how the history was made.
+events, -1 if it never returned · status: o ok, f cas failed, u unknown · out: what was read; `nil` is a register's
+initial value; strings of maps begin with `=`. The first line, after `#`, says how the history was made.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ def string_automaton(
         return first if code == initial else table[code]
 
     everything = [value(code) for code in {*items, *roots, *watched}]
-    if not all(entry is None or type(entry) is str for entry in everything) or any(value(code) in (None, "") for code in items):
+    strings = all(entry is None or type(entry) is str for entry in everything)
+    if not strings or any(value(code) in (None, "") for code in items):
         return None
     tokens = {str(value(code)): code for code in items}
     starts = {value(code) for code in roots}
@@ -111,7 +112,8 @@ def string_automaton(
         if bool(np.any(hopeless & (ret >= 0))):
             return int(rows[np.flatnonzero(hopeless & (ret >= 0))[0]])
         keep = ~(np.isin(a, lost) & (kind != APPEND) & (kind != WRITE))
-    mapped = np.array([code if k == APPEND else state_of[code] for k, code in zip(kind.tolist(), a.tolist(), strict=True)])
+    kinds_and_codes = zip(kind.tolist(), a.tolist(), strict=True)
+    mapped = np.array([code if k == APPEND else state_of[code] for k, code in kinds_and_codes])
     target = np.array([state_of[code] if k == CAS else 0 for k, code in zip(kind.tolist(), b.tolist(), strict=True)])
     return Automaton(
         kind[keep], mapped[keep].astype(np.int32), target[keep].astype(np.int32), columns.call[rows][keep], ret[keep],

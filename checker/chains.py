@@ -7,6 +7,8 @@ item nobody saw changes nothing that anybody saw: it is a write of a value of it
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,7 +60,9 @@ def unchain(columns: KeyColumns, appends: Mask, table: ValueTable) -> Chained:
     return _rewrite(columns, fits, changing, reads, which, np.append(items, -1)[flat], lengths)
 
 
-def _split(items: list[object], readings: list[object]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+def _split(
+    items: Sequence[object], readings: Sequence[object]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
     """Take each reading apart into items: their numbers one after the other (-1 unknown), and how many for each.
 
     None if an item is no string, or could be the beginning of another one.
@@ -80,7 +84,7 @@ def _split(items: list[object], readings: list[object]) -> tuple[npt.NDArray[np.
         parts.pop()
         return np.array([number.get(part, -1) for part in parts], dtype=np.int64), counts
     ordered = sorted(texts)
-    if not ordered[0] or any(after.startswith(text) for text, after in zip(ordered, ordered[1:], strict=False)):
+    if not ordered[0] or any(after.startswith(text) for text, after in itertools.pairwise(ordered)):
         return None
     number = {text: index for index, text in enumerate(texts)}
     sizes = sorted({len(text) for text in texts})

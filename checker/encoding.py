@@ -55,12 +55,12 @@ def encode(history: History, initial: Value) -> tuple[KeyColumns, npt.NDArray[np
     found = table.find(initial)
     start = len(table) if found is None else found
     codes, key = np.unique(columns.key[rows], return_inverse=True)
-    key = key.astype(np.int32)
+    keyed: npt.NDArray[np.int32] = key.astype(np.int32)
     keys = tuple(table[int(code)] for code in codes)
     appends = np.zeros(len(keys), dtype=bool)
-    appends[key[kind == APPEND]] = True
+    appends[keyed[kind == APPEND]] = True
     columns_of_keys = KeyColumns(
-        key, kind, first, second, columns.call[rows], columns.ret[rows], rows,
+        keyed, kind, first, second, columns.call[rows], columns.ret[rows], rows,
         np.full(len(keys), start, dtype=np.int32), len(table) + 1, keys,
     )  # fmt: skip
     return columns_of_keys, appends

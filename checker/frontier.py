@@ -198,7 +198,6 @@ class Frontier:
         at = int(head[kernel.EVENT])
         proven = status == kernel.DEAD_END and search.beam == 0  # a beam also leaves out what is rarely of use
         before = self.events[: at + 1]
-        calls = before[before & 1 == 0] >> 1
         running = np.cumsum(np.where(before & 1 == 1, -1, self.automaton.ret[before >> 1] >= 0))
         quiet = np.flatnonzero(running[:-1] == 0)
         quiet_at = 0

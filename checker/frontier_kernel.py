@@ -80,7 +80,7 @@ def dominates(rows: Any, one: int, other: int, words: int, width: int, updates: 
             return False
         if covered_other & ~covered_one & ~done_one:
             return False
-    for j in range(2 + 2 * words, width):
+    for j in range(2 + 2 * words, width):  # noqa: SIM110 (compiled: a loop, not a generator)
         if rows[one + j] > rows[other + j]:
             return False
     return True
@@ -125,7 +125,8 @@ def advance(
     group_kind: Any, group_a: Any, group_b: Any, pending_group: Any, pending_of: Any,  # per group; its pending class
     child: Any, sibling: Any, token: Any, target: Any,  # per state its first edge (appending); per edge
     into: Any, into_next: Any, origin: Any,  # the same edges backwards
-    head: Any, available: Any, open_ops: Any, opened: Any, read_at: Any, fail_at: Any, fails: Any, updates: Any, hides: Any,
+    head: Any, available: Any, open_ops: Any, opened: Any, read_at: Any, fail_at: Any, fails: Any, updates: Any,
+    hides: Any,
     cur: Any, nxt: Any, work: Any, table: Any, stamps: Any, work_table: Any, work_stamps: Any,
     tried: Any, bucket: Any, bucket_stamp: Any, aim: Any, link: Any, gone: Any,
     words: int, beam: int, shallow: bool, thrifty: bool, relaxed: bool, steps_max: int,

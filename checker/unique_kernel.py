@@ -43,7 +43,8 @@ def lies_inside(end: int, latest: int) -> bool:
 
 def judge_unique(
     key: Any, kind: Any, a: Any, b: Any, call: Any, ret: Any, initial: Any,  # the columns
-    observed: Any, writer: Any, follower: Any, first_read: Any, last_read: Any, enter: Any, leave: Any, block_of: Any,  # per slot
+    observed: Any, writer: Any, follower: Any, first_read: Any, last_read: Any,  # per slot
+    enter: Any, leave: Any, block_of: Any,  # per slot
     took_effect: Any, chained: Any,  # per operation
     block_key: Any, block_f: Any, block_s: Any, block_first: Any, block_last: Any, block_head: Any,  # per block
     block_start: Any, block_next: Any,

@@ -64,10 +64,14 @@ def replicated_map(config: dict[str, Any]) -> Any:
     data = config["data_dir"]
     Path(data).mkdir(parents=True, exist_ok=True)
     kept = {"journalFile": data + "/journal", "fullDumpFile": data + "/dump"} if config["journal"] else {}
+
+    def told_role(old: int, new: int) -> None:
+        logging.info("role %s -> %s", ROLES[old], ROLES[new])
+
     conf = SyncObjConf(
         bindAddress="{}:{}".format(*config["listen_peer"]),
         commandsWaitLeader=False,
-        onStateChanged=lambda old, new: logging.info("role %s -> %s", ROLES[old], ROLES[new]),
+        onStateChanged=told_role,
         appendEntriesUseBatch=config["batch"],
         connectionRetryTime=0.5,
         **kept,

@@ -196,7 +196,6 @@ class _Run:
         )  # fmt: skip
 
         def look(phase: str) -> None:
-            self.phase = phase
             load.watch()
             seen = Snapshot(
                 self.clock.now_ns() / 1e9, config.time_limit_s, phase, dict(recorder.outcomes),

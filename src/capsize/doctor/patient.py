@@ -85,7 +85,7 @@ class Patient:
         return self._anywhere(Invocation("write", key, value), within_s, among or self.nodes)
 
     def read(self, node: Node, key: str, *, within_s: float = 20.0) -> Value:
-        """Read on this node, trying again until it answers; on another one while it refuses (it may not be the leader)."""
+        """Read on this node until it answers; on another one while it refuses (it may not be the leader)."""
         deadline = time.monotonic() + within_s
         others = itertools.cycle([other for other in self.nodes if other is not node] or [node])
         asked = node
