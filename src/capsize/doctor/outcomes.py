@@ -123,7 +123,9 @@ def _withheld(patient: Patient, mode: Mode, check: str, what: str) -> Iterator[F
 
 def refused(patient: Patient) -> Iterator[Finding]:
     """A connection that nobody takes has certainly done nothing, and no other node answers instead."""
-    node = patient.nodes[-1]
+    leader, _ = patient.cluster.leader()
+    # Not the leader: without one the others refuse too, and a client that asks them would look right.
+    node = next(node for node in reversed(patient.nodes) if node is not leader)
     node.kill()
     told = None
     for _ in range(3):  # threads of a killed process may hold its sockets a moment longer than the process is seen
