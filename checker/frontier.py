@@ -44,7 +44,8 @@ BEAMS = (
     Search("beam 16, spending", 16, back=2),
     Search("beam 128", 128, thrifty=True, back=2),
     Search("beam 128, spending", 128, back=8),
-    Search("beam 1024, spending", 1024, back=32),
+    Search("beam 512", 512, thrifty=True, back=32),
+    Search("beam 1024, spending", 1024, back=64),
 )
 """From narrow to wide. A beam that comes to a dead end goes back a little and tries again with the next one."""
 CHECKPOINT_EVENTS = 64
@@ -84,17 +85,17 @@ def judge_frontier(
     run = Frontier(automaton, budget, compiled=compiled)
     if not compiled and compilation_allowed():
         run.budget = replace(budget, steps=min(budget.steps_or_all, UNCOMPILED_STEPS))
-    answer = run.widening(BEAMS[:-1])
+    answer = run.widening(BEAMS[:-2])
     if answer.valid == "unknown" and run.budget is not budget:
         # Too hard for plain Python: from the start again, compiled.
         run = Frontier(automaton, budget, compiled=True)
-        answer = run.widening(BEAMS[:-1])
+        answer = run.widening(BEAMS[:-2])
     if legal_only:
         return replace(answer, steps=run.steps)
     if answer.valid == "unknown":
         answer = run.search(RELAXED)
     if answer.valid == "unknown":
-        answer = run.widening(BEAMS[-1:])
+        answer = run.widening(BEAMS)
     if answer.valid == "unknown":
         answer = run.search(EXACT)
     return replace(answer, steps=run.steps)
