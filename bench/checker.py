@@ -116,9 +116,7 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
     """Return the sentences that say whether the targets are met."""
     judged = [row for row in rows if "failed" not in row]
     right = [row for row in judged if row["verdict"] == "right"]
-    within = [
-        row for row in right if row["load_s"] + row["first_s"] <= SECONDS_MAX and row["peak_mb"] <= MEGABYTES_MAX
-    ]
+    within = [row for row in right if row["load_s"] + row["first_s"] <= SECONDS_MAX and row["peak_mb"] <= MEGABYTES_MAX]
     wrong = [row["name"] for row in rows if row["verdict"] == "WRONG"]
     lines = [
         f"{len(within)} of {len(rows)} decided rightly, each within {SECONDS_MAX:g} s and {MEGABYTES_MAX} MB, reading "

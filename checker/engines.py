@@ -32,6 +32,9 @@ REGISTERS: tuple[type[Model[Any]], ...] = (Register, CasRegister, KeyValue)
 KERNELS = (JUDGE_UNIQUE, ASSIGN_SLOTS, ADVANCE)
 """All compiled loops, for whoever wants them loaded before the first history."""
 
+STEPS_AFTER_ILLEGAL = 400_000
+"""What a key may still cost when another one is known to be illegal."""
+
 UNIQUE, FRONTIER, GENERAL = "unique-values", "frontier", "general"
 
 
@@ -70,13 +73,21 @@ def judge_keys(
         order = np.argsort(columns.key, kind="stable")
         cuts = np.searchsorted(columns.key[order], np.arange(len(columns.keys) + 1))
 
+        built = {
+            number: _automaton(history, model, columns, number, order[cuts[number] : cuts[number + 1]], appends)
+            for number in left
+        }
+        known = any(isinstance(item.outcome, Illegal) for item in judged.values())
+        if known or any(isinstance(item, int) for item in built.values()):
+            # The verdict stands; the hard ones among the other keys are not worth all that they may cost.
+            budget = replace(budget, steps=min(budget.steps_or_all, STEPS_AFTER_ILLEGAL))
+
         def one(number: int) -> KeyOutcome:
             if number in unplaced:
                 answer = judge_frontier(unplaced[number], budget, legal_only=True)
                 if answer.valid is True:
                     return KeyOutcome(columns.keys[number], FRONTIER, Legal(None, answer.steps, answer.peak_bytes))
-            rows = order[cuts[number] : cuts[number + 1]]
-            return _judge_searching(history, model, columns, number, rows, bool(appends[number]), budget)
+            return _judge_searching(history, model, columns, number, built[number], budget)
 
         for outcome in _in_parallel(one, left, len(columns)):
             judged[outcome[0]] = outcome[1]
@@ -171,15 +182,20 @@ def _rows_of_items(columns: KeyColumns, pair: tuple[int, int], rows: Ints) -> tu
 # --- everything else ---
 
 
+def _automaton(
+    history: History, model: Model[Any], columns: KeyColumns, number: int, rows: Ints, appends: Any
+) -> Automaton | int | None:
+    """The automaton of one key; or the row of an operation that observed the impossible; or None (no registers)."""
+    initial = int(columns.initial[number])
+    if appends[number]:
+        return string_automaton(columns, rows, initial, model.init(), history.table)
+    return register_automaton(columns, rows, initial, history.table)
+
+
 def _judge_searching(
-    history: History, model: Model[Any], columns: KeyColumns, number: int, rows: Ints, appends: bool, budget: Budget
+    history: History, model: Model[Any], columns: KeyColumns, number: int, built: Automaton | int | None, budget: Budget
 ) -> KeyOutcome:
-    key, initial = columns.keys[number], int(columns.initial[number])
-    built: Automaton | int | None
-    if appends:
-        built = string_automaton(columns, rows, initial, model.init(), history.table)
-    else:
-        built = register_automaton(columns, rows, initial, history.table)
+    key = columns.keys[number]
     if built is None:
         part = history.take(_all_rows(history, key))
         return KeyOutcome(key, GENERAL, decide_general(part, model, budget))

@@ -16,7 +16,7 @@ from capsize.checker.compiled import Kernel, compilation_allowed, worth_compilin
 from capsize.verdict import Validity
 
 COMPILE_FROM = 2_000
-UNCOMPILED_STEPS = 4_000
+UNCOMPILED_STEPS = 20_000
 """Steps in plain Python after which a hard key waits for the compiler."""
 
 
@@ -266,6 +266,7 @@ class Walk:
         self.cur = np.zeros(run.width, dtype=np.int64)
         self.cur[0] = run.automaton.initial
         self.bytes = 0
+        self.steps_max = max(run.budget.steps_or_all - run.steps, 1)
         self.use(search)
 
     @property
@@ -302,7 +303,7 @@ class Walk:
                 self.head, self.available, self.open_ops, self.sets[0], self.read_at, self.fail_at,
                 self.sets[1], self.sets[2], self.sets[3],
                 self.cur, *self.buffers, *self.marks, *self.lists,
-                run.words, search.beam, search.shallow, search.thrifty, search.relaxed, run.budget.steps_or_all,
+                run.words, search.beam, search.shallow, search.thrifty, search.relaxed, self.steps_max,
             )  # fmt: skip
             if status != kernel.OUT_OF_ROOM or self.room >= room_max:
                 return status
