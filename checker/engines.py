@@ -103,9 +103,9 @@ def _words(model: Model[Any]) -> frozenset[str]:
 def _in_parallel(
     judge: Callable[[int], KeyOutcome], numbers: list[int], operations: int
 ) -> Iterator[tuple[int, KeyOutcome]]:
-    """Yield each key's outcome. Threads, for compiled kernels run without the interpreter's lock."""
+    """Yield each key's outcome. Threads where keys are long: compiled kernels run without the interpreter's lock."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(numbers) < 2 or cores < 2 or operations < COMPILE_FROM * 4 or not compilation_allowed():
+    if len(numbers) < 2 or cores < 2 or operations < COMPILE_FROM * len(numbers) or not compilation_allowed():
         for number in numbers:
             yield number, judge(number)
         return
