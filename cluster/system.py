@@ -82,7 +82,52 @@ class System(ABC):
         """Ask `leader` to hand over to `to`; returns when it was asked."""
         raise NotImplementedError
 
+    def members(self, node: Node) -> tuple[str, ...]:
+        """Return the names of the voting members as `node` knows them now."""
+        raise NotImplementedError
+
+    def add_member(self, through: Node, node: Node) -> None:
+        """Ask the cluster, through the running node `through`, to take `node` in as a voter; bounded.
+
+        `node` runs, or is started by the caller afterwards, with the data directory it has.
+        """
+        raise NotImplementedError
+
+    def remove_member(self, through: Node, node: Node) -> None:
+        """Ask the cluster, through the running node `through`, to remove `node` from its voters; bounded."""
+        raise NotImplementedError
+
+    def snapshot(self, node: Node) -> None:
+        """Ask `node` to take a snapshot of its state and compact its log now."""
+        raise NotImplementedError
+
+    def failpoints(self) -> Mapping[str, str]:
+        """Return the exact instants at which a node can be made to act: name -> one line of description."""
+        raise NotImplementedError
+
+    def arm(self, node: Node, failpoint: str, action: str) -> None:
+        """Make `node` do `action` ("crash", "pause", …) when it next reaches `failpoint`; "off" disarms it."""
+        raise NotImplementedError
+
+    def dump_log(self, node: Node) -> tuple[Mapping[str, Any], ...]:
+        """Return the stopped node's log as `{"index", "term", …}` (evidence level L2), oldest first."""
+        raise NotImplementedError
+
     def capabilities(self) -> frozenset[str]:
         """Return the optional hooks this adapter overrides, by name."""
-        optional = ("status", "traces", "transfer_leadership")
-        return frozenset(name for name in optional if getattr(type(self), name) is not getattr(System, name))
+        return frozenset(name for name in OPTIONAL if getattr(type(self), name) is not getattr(System, name))
+
+
+OPTIONAL = (
+    "status",
+    "traces",
+    "transfer_leadership",
+    "members",
+    "add_member",
+    "remove_member",
+    "snapshot",
+    "failpoints",
+    "arm",
+    "dump_log",
+)
+"""The optional hooks, in the order they are listed."""
