@@ -7,24 +7,46 @@ from typing import Any
 
 from capsize.cluster.backend import Backend
 from capsize.cluster.local_backend import LocalBackend
+from capsize.config import BACKENDS, RunConfig, Ssh
 from capsize.errors import BackendError, UsageError, no_such
 
-BACKENDS = ("auto", "docker", "local", "ssh")
+SSH_OPTIONS = ("nodes_file", "user", "port", "key", "known_hosts", "strict", "sudo")
+
+
+def place_of(config: RunConfig, label: str) -> tuple[Backend, str]:
+    """Return the backend that a run's config asks for, and why it is this one; errors as `choose_backend`."""
+    return choose_backend(config.backend, label, **ssh_options(config.ssh))
+
+
+def ssh_options(ssh: Ssh) -> dict[str, Any]:
+    """Return what `choose_backend` wants to know of hosts; nothing where no hosts are named."""
+    if not ssh.nodes_file:
+        return {}
+    return {
+        "nodes_file": Path(ssh.nodes_file).expanduser(),
+        "user": ssh.user or None,
+        "port": ssh.port,
+        "key": Path(ssh.key).expanduser() if ssh.key else None,
+        "known_hosts": Path(ssh.known_hosts).expanduser() if ssh.known_hosts else None,
+        "strict": not ssh.any_host_key,
+        "sudo": ssh.sudo,
+    }
 
 
 def choose_backend(name: str, label: str, **options: Any) -> tuple[Backend, str]:
     """Return the backend for the run `label`, and one sentence saying which and why.
 
-    "auto" is docker where an engine answers, else local. `options` go to the backend: `disks=False` runs without
-    real disks (docker then needs less of the engine), `disk_mb` sizes them; docker: `base`, the image that nodes
-    are built from; local: `base_port`; ssh: `nodes_file`, which it needs, `user`, `port`, `key`, `known_hosts`,
-    `strict` (host keys that are not known are refused), `sudo`.
+    "auto" is ssh where a nodes file is given, docker where an engine answers, else local. `options` go to the
+    backend: `disks=False` runs without real disks (docker then needs less of the engine), `disk_mb` sizes them;
+    docker: `base`, the image that nodes are built from; local: `base_port`; ssh: `nodes_file`, which it needs,
+    `user`, `port`, `key`, `known_hosts`, `strict` (host keys that are not known are refused), `sudo`.
     Raises BackendError when the place that was asked for by name cannot be had, UsageError for an unknown one.
     """
     if name not in BACKENDS:
         raise no_such("backend", name, BACKENDS, flag="--backend")
-    if name == "ssh":
+    if name == "ssh" or (name == "auto" and options.get("nodes_file") is not None):
         return _ssh(label, options)
+    options = _without(options, *SSH_OPTIONS)
     if name == "local":
         return _local(label, "asked for", options)
     # Imported here: the engine's client takes a quarter of a second that a local run need not wait for.

@@ -53,9 +53,9 @@ def matrix(
 
 def where(configs: Sequence[RunConfig]) -> str:
     """Return which place the runs will take, and why; raises Refused if one of them asks for what it cannot do."""
-    from capsize.cluster.choose import choose_backend
+    from capsize.cluster.choose import place_of
 
-    backend, why = choose_backend(configs[0].backend, "campaign")
+    backend, why = place_of(configs[0], "campaign")
     for config in {(config.system, config.faults): config for config in configs}.values():
         refuse_impossible(plan(config), backend)
     return why

@@ -10,8 +10,56 @@ from typing import Any
 
 from capsize.errors import StoreError, UsageError
 
-BACKENDS = ("auto", "docker", "local")
+BACKENDS = ("auto", "docker", "local", "ssh")
 DEFAULT_FAULTS = ("kill-leader", "partition", "pause-disk")
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """How the hosts of the ssh place are reached; each field is the option of the same name."""
+
+    nodes_file: str = ""
+    """One `[user@]host[:port]` a line."""
+    user: str = ""
+    """Where the nodes file names none; the user who runs capsize when empty."""
+    port: int = 22
+    key: str = ""
+    """A private key file; the keys of ssh-agent and ~/.ssh when empty."""
+    known_hosts: str = ""
+    """A file of host keys; ~/.ssh/known_hosts when empty."""
+    any_host_key: bool = False
+    """Connect to hosts whose key is not known."""
+    sudo: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise UsageError(f"--port: {self.port} is out of range; expected 1 to 65535")
+
+    def words(self) -> list[str]:
+        """Return the options of the command line that mean this, defaults left out.
+
+        >>> Ssh("hosts", user="root", sudo=True).words()
+        ['--nodes-file', 'hosts', '--user', 'root', '--sudo']
+        """
+        words: list[str] = []
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value != item.default:
+                flag = "--" + item.name.replace("_", "-")
+                words += [flag] if value is True else [flag, str(value)]
+        return words
+
+
+def check_place(backend: str, ssh: Ssh) -> None:
+    """Raise UsageError unless there is such a place, and hosts are named if and only if it is ssh."""
+    if backend not in BACKENDS:
+        raise UsageError(f"--backend: no place is called {backend!r}; expected one of {', '.join(BACKENDS)}")
+    told = ssh.words()
+    if told and backend not in ("ssh", "auto"):
+        raise UsageError(f"{told[0]}: only --backend ssh has hosts to reach; --backend is {backend}")
+    if not ssh.nodes_file and (backend == "ssh" or told):
+        flag = told[0] if told else "--backend ssh"
+        raise UsageError(f"{flag}: --nodes-file is missing; it names the hosts, one [user@]host[:port] a line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +86,7 @@ class RunConfig:
     """How long the system may take to serve again after everything is healed."""
     schedule: str = ""
     """A schedule file to follow instead of drawing one."""
+    ssh: Ssh = Ssh()
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -53,8 +102,7 @@ class RunConfig:
             if not least <= value <= most:
                 flag = "--" + name.removesuffix("_s").replace("_", "-")
                 raise UsageError(f"{flag}: {value:.15g} is out of range; expected {least} to {most}")
-        if self.backend not in BACKENDS:
-            raise UsageError(f"--backend: no place is called {self.backend!r}; expected one of {', '.join(BACKENDS)}")
+        check_place(self.backend, self.ssh)
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise UsageError(f"--name: {self.name!r} is no folder name; expected letters, digits, '-', '_' and '.'")
 
@@ -74,6 +122,8 @@ class RunConfig:
         try:
             given: dict[str, Any] = {key: value for key, value in data.items() if key in known}
             given["faults"] = tuple(given.get("faults", ()))
+            ssh: dict[str, Any] = dict(given.get("ssh") or {})
+            given["ssh"] = Ssh(**{item.name: ssh[item.name] for item in fields(Ssh) if item.name in ssh})
             return cls(**given)
         except TypeError as error:
             raise StoreError(f"run.json: the config cannot be read: {error}") from error
@@ -94,7 +144,7 @@ class RunConfig:
                 value = getattr(self, item.name)
                 flag = "--" + item.name.removesuffix("_s").replace("_", "-")
                 words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-        return shlex.join([*words, "--seed", str(self.seed)])
+        return shlex.join([*words, *self.ssh.words(), "--seed", str(self.seed)])
 
 
 _SHOWN_IF_CHANGED = (

@@ -86,9 +86,9 @@ def run(
 
 def open_real(made: Plan, label: str) -> Place:
     """Make the hosts of a run on a real place, if it can do what was planned."""
-    from capsize.cluster.choose import choose_backend
+    from capsize.cluster.choose import place_of
 
-    backend, why = choose_backend(made.config.backend, label)
+    backend, why = place_of(made.config, label)
     refuse_impossible(made, backend)
     made.system.prepare()
     return Place(Cluster(made.system, backend, backend.create(made.config.nodes)), why)

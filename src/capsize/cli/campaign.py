@@ -12,6 +12,7 @@ import typer
 
 from capsize.cli import options
 from capsize.cli.progress import Progress
+from capsize.config import Ssh
 
 if TYPE_CHECKING:
     from capsize.campaign import Outcome
@@ -28,7 +29,7 @@ def campaign(
     runs: Annotated[int, typer.Option("--runs", help="Seeds for each combination, counted up from --seed.")] = 3,
     seed: options.Seed = None,
     time_limit: options.TimeLimit = 30.0,
-    nodes: options.Nodes = 5,
+    nodes: options.Nodes = None,
     concurrency: options.Concurrency = 2,
     rate: options.Rate = 200.0,
     backend: options.Backend = "auto",
@@ -36,6 +37,13 @@ def campaign(
     opt: options.Options = [],  # noqa: B006
     timeout: options.Timeout = 2.0,
     recovery_timeout: options.RecoveryTimeout = 30.0,
+    nodes_file: options.NodesFile = "",
+    user: options.User = "",
+    port: options.Port = 22,
+    key: options.Key = "",
+    known_hosts: options.KnownHosts = "",
+    any_host_key: options.AnyHostKey = False,
+    sudo: options.Sudo = False,
     store: options.Store = options.STORE,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -49,6 +57,7 @@ def campaign(
     base = options.config_of(
         faults=faults[0], seed=seed, opt=opt, time_limit_s=time_limit, nodes=nodes, concurrency=concurrency, rate=rate,
         backend=backend, name=name, timeout_s=timeout, recovery_timeout_s=recovery_timeout,
+        ssh=Ssh(nodes_file, user, port, key, known_hosts, any_host_key, sudo),
     )  # fmt: skip
     configs = matrix(
         base, systems=system.split(","), workloads=workload.split(","), runs=runs,

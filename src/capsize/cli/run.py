@@ -10,6 +10,7 @@ import typer
 
 from capsize.cli import options
 from capsize.cli.progress import Progress
+from capsize.config import Ssh
 
 if TYPE_CHECKING:
     from capsize.runner import Finished
@@ -21,7 +22,7 @@ def run(
     faults: options.Faults = options.FAULTS,
     seed: options.Seed = None,
     time_limit: options.TimeLimit = 30.0,
-    nodes: options.Nodes = 5,
+    nodes: options.Nodes = None,
     concurrency: options.Concurrency = 2,
     rate: options.Rate = 200.0,
     backend: options.Backend = "auto",
@@ -30,6 +31,13 @@ def run(
     timeout: options.Timeout = 2.0,
     recovery_timeout: options.RecoveryTimeout = 30.0,
     schedule: Annotated[str, typer.Option("--schedule", help="Follow this schedule.json instead of drawing one.")] = "",
+    nodes_file: options.NodesFile = "",
+    user: options.User = "",
+    port: options.Port = 22,
+    key: options.Key = "",
+    known_hosts: options.KnownHosts = "",
+    any_host_key: options.AnyHostKey = False,
+    sudo: options.Sudo = False,
     store: options.Store = options.STORE,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -41,6 +49,7 @@ def run(
         faults=faults, seed=seed, opt=opt, system=system, workload=workload, time_limit_s=time_limit, nodes=nodes,
         concurrency=concurrency, rate=rate, backend=backend, name=name, timeout_s=timeout,
         recovery_timeout_s=recovery_timeout, schedule=schedule,
+        ssh=Ssh(nodes_file, user, port, key, known_hosts, any_host_key, sudo),
     )  # fmt: skip
     with Progress(quiet=quiet) as progress:
         finished = carry_out(config, store, argv=sys.argv, watcher=progress)
