@@ -6,6 +6,7 @@ other. What is intended is recorded before it is done; whatever half-failed is h
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -31,6 +32,43 @@ PATIENCE_S = 2.0
 """An election or two: how much longer than its own length a fault waits for a leader to hit."""
 
 
+class Strike:
+    """One fault carried out by hand: it holds until `end`. `said` has what was recorded of it, phase by phase."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.said: dict[str, dict[str, Any]] = {}
+        self.decided = threading.Event()
+        """Set once its probe has seen it land or not, or nothing could be done."""
+        self.ending = threading.Event()
+        self.ended = threading.Event()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The nodes that it hit; empty when it was skipped."""
+        return tuple(self.said.get("intend", {}).get("targets", ()))
+
+    @property
+    def landed(self) -> bool:
+        """Whether its probe saw it."""
+        return self.said.get("probe", {}).get("landed") is True
+
+    @property
+    def healed(self) -> bool:
+        """Whether it was seen undone."""
+        return self.said.get("heal-probe", {}).get("landed") is True
+
+    def note(self, phase: str, value: Mapping[str, Any]) -> None:
+        """Take what the nemesis recorded."""
+        self.said[phase] = dict(value)
+        if phase in ("probe", "skip", "error"):
+            self.decided.set()
+
+    def end(self) -> None:
+        """Ask for it to be healed; returns at once."""
+        self.ending.set()
+
+
 class Nemesis:
     """Runs one schedule. `start`, then `stop` (idempotent), which heals everything and waits for it, bounded."""
 
@@ -52,6 +90,8 @@ class Nemesis:
         self._clock = clock
         self._on_change = on_change
         self._ending = threading.Event()
+        self._numbers = itertools.count(len(schedule.steps) + 1)
+        self._strikes: list[Strike] = []
         self._threads: list[threading.Thread] = []
         self._timeline = threading.Thread(target=self._follow, name="nemesis", daemon=True)
         self._started = False
@@ -64,6 +104,8 @@ class Nemesis:
     def stop(self, *, timeout_s: float = 30.0) -> None:
         """Begin no further fault, heal all that are active, and then whatever may still be held."""
         self._ending.set()
+        for strike in self._strikes:
+            strike.end()
         deadline_ns = self._clock.now_ns() + int(timeout_s * 1e9)
         if self._started:
             self._timeline.join(timeout_s)
@@ -74,6 +116,25 @@ class Nemesis:
         errors = self._holds.heal_all()
         for name, error in errors.items():
             self.report(f"{name} was not healed: {error}")
+
+    def strike(self, step: Step) -> Strike:
+        """Carry out one fault now, beside the schedule; it holds until its `end`, whatever its length says."""
+        strike = Strike(step)
+        self._strikes.append(strike)
+        number = next(self._numbers)
+        name = f"{number} ({step.kind})"
+
+        def carry_out() -> None:
+            try:
+                self._carry_out(number, step, strike)
+            finally:
+                strike.decided.set()
+                strike.ended.set()
+
+        thread = threading.Thread(target=carry_out, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return strike
 
     def report(self, problem: str) -> None:
         """Record that the nemesis could not do what it should have: a harness finding."""
@@ -90,12 +151,16 @@ class Nemesis:
             self._threads.append(thread)
             thread.start()
 
-    def _carry_out(self, number: int, step: Step) -> None:
+    def _carry_out(self, number: int, step: Step, strike: Strike | None = None) -> None:
+        ending = self._ending if strike is None else strike.ending
         fault, until_ns = step.fault, self._clock.now_ns() + int(step.duration_s * 1e9)
         told: dict[str, Any] = {"id": number, "kind": step.kind, "fault": fault.to_json()}
 
         def record(phase: str, **more: Any) -> None:
-            self._record(step.kind, told | {"phase": phase} | more)
+            value = told | {"phase": phase} | more
+            self._record(step.kind, value)
+            if strike is not None:
+                strike.note(phase, value)
 
         try:
             situation = self._situation(fault, until_ns)
@@ -124,7 +189,7 @@ class Nemesis:
             record("probe", landed=probe.holds and not errors, detail=dict(probe.seen))
             # A fault that found its target late still holds for a while: half its length, at least.
             late_ns = self._clock.now_ns() + int(step.duration_s * 5e8)
-            self._ending.wait(max(0.0, (max(until_ns, late_ns) - self._clock.now_ns()) / 1e9))
+            ending.wait(None if strike is not None else max(0.0, (max(until_ns, late_ns) - self._clock.now_ns()) / 1e9))
         except Exception as error:
             record("error", landed=False, detail={"error": f"{type(error).__name__}: {error}"})
             log.debug("fault %s", step.kind, exc_info=True)
