@@ -6,8 +6,12 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from capsize import store
+from capsize.cluster.ledger import Owner
 from capsize.config import RunConfig
 from capsize.errors import CapsizeError
 from capsize.interrupts import EndedEarly
@@ -73,19 +77,59 @@ def carry_out(
 
     A run that cannot be carried out is an outcome, not the end: the next may.
     """
+    record = Roll(root, configs[0].seed, argv, len(configs)) if configs else None
     for number, config in enumerate(configs, start=1):
+        assert record is not None
         watcher.say(f"run {number}/{len(configs)}   {config.command()}")
         try:
-            finished = run(config, root, argv=argv, watcher=watcher, open_place=open_place)
+            finished = run(config, root, argv=argv, watcher=watcher, open_place=open_place, campaign=record.name)
         except CapsizeError as error:
             watcher.say(f"capsize: {error}")
-            yield Outcome(config, None, error)
-            if isinstance(error, EndedEarly):
-                return
-            continue
-        yield Outcome(config, finished)
-        if finished.interrupted:
+            outcome = Outcome(config, None, error)
+        else:
+            outcome = Outcome(config, finished)
+        record.add(outcome)
+        yield outcome
+        if isinstance(outcome.error, EndedEarly) or (outcome.finished is not None and outcome.finished.interrupted):
             return
+
+
+class Roll:
+    """What a campaign leaves in the store: `campaigns/<name>.json`, written anew after every run.
+
+    It also lists the runs that could not be carried out, of which there is no folder. A roll that cannot be written is
+    a warning: the runs are kept in their own folders.
+    """
+
+    def __init__(self, root: Path, seed: int, argv: Sequence[str], planned: int) -> None:
+        started = datetime.now(UTC)
+        self.root = root
+        self.name = f"{started:%Y%m%dT%H%M%SZ}-s{seed}"
+        self._data: dict[str, Any] = {
+            "version": 1,
+            "name": self.name,
+            "started_at": started.isoformat(timespec="seconds"),
+            "argv": list(argv),
+            "planned": planned,
+            "owner": str(Owner.this()),
+            "runs": [],
+        }
+
+    def add(self, outcome: Outcome) -> None:
+        """Write down what became of one run."""
+        row: dict[str, Any] = {"repeat": outcome.config.command(), "exit_code": outcome.exit_code}
+        if outcome.finished is not None:
+            row["folder"] = outcome.finished.folder.relative_to(self.root).as_posix()
+        else:
+            row["error"] = str(outcome.error)
+        self._data["runs"].append(row)
+        path = self.root / store.CAMPAIGNS / f"{self.name}.json"
+        try:
+            with store.explained(path.parent, "make the folder"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            store.write_json(path, self._data)
+        except CapsizeError as error:
+            log.warning("%s", error)
 
 
 def exit_code(codes: Sequence[int]) -> int:

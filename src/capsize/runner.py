@@ -19,6 +19,7 @@ from typing import Any
 from capsize import store
 from capsize.clock import MonotonicClock
 from capsize.cluster.cluster import Cluster
+from capsize.cluster.ledger import Owner
 from capsize.config import RunConfig
 from capsize.crashes import Crashes
 from capsize.errors import CapsizeError, Refused, StoreError, UsageError
@@ -68,16 +69,17 @@ class Finished:
 
 def run(
     config: RunConfig, root: Path, *, argv: Sequence[str] = (), watcher: Watcher | None = None,
-    open_place: OpenPlace | None = None,
+    open_place: OpenPlace | None = None, campaign: str = "",
 ) -> Finished:  # fmt: skip
-    """Carry out one run and return its verdict.
+    """Carry out one run and return its verdict; `campaign` names the campaign that it belongs to.
 
     Raises CapsizeError when there is nothing to judge: words that stand for nothing, a place that cannot be had, a
     store that cannot be written. Ending signals are caught: the run heals, is judged as far as it went, and cleans up.
     """
     with interruptible() as interruption:
         try:
-            return _Run(plan(config), root, argv, watcher or Silent(), interruption).carry_out(open_place or open_real)
+            carried = _Run(plan(config), root, argv, watcher or Silent(), interruption, campaign)
+            return carried.carry_out(open_place or open_real)
         except Interrupted as interrupted:
             raise EndedEarly(
                 f"interrupted by {interrupted.by} before the load began; nothing was recorded, nothing is left running"
@@ -96,7 +98,7 @@ def open_real(made: Plan, label: str) -> Place:
 
 class _Run:
     def __init__(
-        self, made: Plan, root: Path, argv: Sequence[str], watcher: Watcher, interruption: Interruption
+        self, made: Plan, root: Path, argv: Sequence[str], watcher: Watcher, interruption: Interruption, campaign: str
     ) -> None:
         self.made = made
         self.config = made.config
@@ -114,6 +116,9 @@ class _Run:
             "repeat": self.config.command(),
             "argv": list(argv),
             "label": self.label,
+            "owner": str(Owner.this()),
+            "campaign": campaign or None,
+            "model": made.workload.model,
             "started_at": started.isoformat(timespec="seconds"),
             "kinds": list(dict.fromkeys(step.kind for step in made.schedule.steps)),
             **origin(),
@@ -161,6 +166,8 @@ class _Run:
         ready_s = cluster.wait_ready(READY_S)
         self._say(f"cluster   {len(cluster.nodes)} nodes of {config.system}, ready after {ready_s:.1f} s")
         self.clock = MonotonicClock()
+        self.facts["origin_ns"] = self.clock.origin_ns  # places the nodes' traces, of the same clock, on the run's
+        store.write_json(self.folder / store.RUN, self.facts)
         recorder = Recorder(self.folder / store.HISTORY, self.clock)
         self._link()
         self.interruption.gentle = True

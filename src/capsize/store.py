@@ -2,6 +2,7 @@
 
 store/latest -> register/20261123T101502Z-s7
 store/register/latest -> 20261123T101502Z-s7
+store/campaigns/20261123T101502Z-s7.json
 store/register/20261123T101502Z-s7/  run.json history.jsonl schedule.json verdict.json report.html capsize.log nodes/
 """
 
@@ -20,6 +21,8 @@ from capsize.errors import StoreError
 RUN, HISTORY, SCHEDULE, VERDICT, REPORT, LOG = (
     "run.json", "history.jsonl", "schedule.json", "verdict.json", "report.html", "capsize.log"
 )  # fmt: skip
+CAMPAIGNS = "campaigns"
+"""The folder of the campaigns' rolls; it holds no run."""
 
 
 @contextmanager
