@@ -11,6 +11,7 @@ from typing import Any
 
 from .failpoints import Failpoints
 from .settings import Settings
+from .weather import Weather
 
 Address = tuple[str, int]
 
@@ -37,6 +38,8 @@ class Config:
     seed: int | None = None
     """Seed of the election timeouts; default: drawn from the system."""
     settings: Settings = field(default_factory=Settings)
+    weather: Weather | None = None
+    """What happens to this node's messages on their way; None: nothing."""
 
 
 def load_config(path: Path) -> Config:
@@ -57,7 +60,7 @@ def load_config(path: Path) -> Config:
 def parse_config(raw: Mapping[str, Any], *, where: str = "config") -> Config:
     """Return the configuration that `raw` describes. Raises ConfigError."""
     settings_types = {item.name: item for item in dataclasses.fields(Settings) if item.name != "trace"}
-    own = {"node", "listen", "data_dir", "peers", "members", "trace", "fsync", "mutants", "failpoints", "seed"}
+    own = {item.name for item in dataclasses.fields(Config)} - {"settings"}
     unknown = sorted(set(raw) - own - set(settings_types))
     if unknown:
         known = ", ".join(sorted(own | set(settings_types)))
@@ -94,6 +97,7 @@ def parse_config(raw: Mapping[str, Any], *, where: str = "config") -> Config:
         failpoints=failpoints,
         seed=read.whole("seed", None),
         settings=settings,
+        weather=read.weather(),
     )
 
 
@@ -158,6 +162,22 @@ class _Reader:
         if not isinstance(value, dict) or not value:
             raise self.error(key, "an object of name: [host, port]", value)
         return {name: self.address(f"{key}.{name}", address) for name, address in value.items()}
+
+    def weather(self) -> Weather | None:
+        value: Any = self.raw.get("weather")
+        if value is None:
+            return None
+        known = [item.name for item in dataclasses.fields(Weather)]
+        if not isinstance(value, dict) or not set(value) <= set(known):
+            raise self.error("weather", f"an object with {', '.join(known)}", value)
+        for name in known[:3]:
+            share = value.get(name, 0)
+            if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+                raise self.error(f"weather.{name}", "a share from 0 to 1", share)
+        late = value.get("late_ms", list(Weather().late_ms))
+        if not isinstance(late, list) or len(late) != 2 or not all(type(part) is int for part in late):
+            raise self.error("weather.late_ms", "[low, high] in milliseconds", late)
+        return Weather(**{**value, "late_ms": (late[0], late[1])})
 
     def setting(self, name: str) -> Any:
         """Return a setting of the same kind as its default."""

@@ -37,6 +37,7 @@ from .messages import Forward, Message, ReadIndexRequest, decode, encode
 from .mutants import core_class, state_machine_class, storage_class
 from .trace import TraceWriter
 from .transport import Confirmations, Links
+from .weather import RoughLinks, Sender
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Node:
         self.recovered = recovered
         self.trace = TraceWriter(config.trace, config.node, recovered.incarnation) if config.trace else None
         self.links = Links(config.node, config.peers)
+        self._way: Sender = RoughLinks(self.links, config.weather, random.Random()) if config.weather else self.links
         self.confirmations = Confirmations()
         self._clients: dict[str, tuple[FrameProtocol, Any]] = {}
         self._requests = 0
@@ -188,7 +190,7 @@ class Node:
         self._trace = []
 
     def _send(self, message: Message) -> None:
-        if not self.links.send(message.to, pack_frame(encode(message))) and isinstance(
+        if not self._way.send(message.to, pack_frame(encode(message))) and isinstance(
             message, Forward | ReadIndexRequest
         ):
             asyncio.get_running_loop().call_soon(self.step, Undeliverable(message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from capsize.cluster.option import choice, number
 from capsize.cluster.system import NodeStatus, System
 from capsize.errors import DefiniteError, UsageError
 from capsize.op import Invocation, Reply, freeze
-from capsize.raft.client import NotDone, RaftClient
+from capsize.raft.client import NotDone, RaftClient, Unknown
 from capsize.raft.mutants import UnknownMutant, find
 
 TRACE = "trace.jsonl"
+ROUGH = {"loss": 0.03, "doubled": 0.2, "late": 0.2, "late_ms": [20, 400]}
+READS = frozenset({"get", "read"})
 
 
 class ReferenceRaft(System):
@@ -35,6 +38,12 @@ class ReferenceRaft(System):
         "disk_stall_ms": "a leader whose disk stalls longer steps down, 1000; 0: never",
         "apply_delay_ms": "hold every apply back, 0",
         "lease_reads": "off, or on: serve reads under a leader lease",
+        "pre_vote": "on, or off: candidates ask before they raise the term",
+        "protect_leader": "on, or off: no votes while a leader is heard of",
+        "check_quorum": "on, or off: a leader that hears no majority steps down",
+        "parallel_append": "off, or on: send entries before the leader's own disk has them",
+        "weather": "calm, or rough: messages between nodes are lost, doubled and overtaken",
+        "retries": "ask again that often, elsewhere, under the same request number, when no answer came, 0",
     }
     restart_timeout_s = 15.0
 
@@ -58,7 +67,13 @@ class ReferenceRaft(System):
             "disk_stall_ms": number(options, "disk_stall_ms", 1000, least=0, most=60_000),
             "apply_delay_ms": number(options, "apply_delay_ms", 0, least=0, most=60_000),
             "lease_reads": choice(options, "lease_reads", ("off", "on")) == "on",
+            "pre_vote": choice(options, "pre_vote", ("on", "off")) == "on",
+            "protect_leader": choice(options, "protect_leader", ("on", "off")) == "on",
+            "check_quorum": choice(options, "check_quorum", ("on", "off")) == "on",
+            "parallel_append": choice(options, "parallel_append", ("off", "on")) == "on",
         }
+        self.weather = ROUGH if choice(options, "weather", ("calm", "rough")) == "rough" else None
+        self.retries = number(options, "retries", 0, least=0, most=10)
         if not 0 < self.settings["heartbeat_ms"] < int(low):
             raise UsageError(f"--opt heartbeat_ms: expected less than the election timeout, {low} ms")
 
@@ -82,6 +97,7 @@ class ReferenceRaft(System):
             "trace": f"{node.log_dir}/{TRACE}" if self.trace else None,
             "fsync": self.fsync,
             "mutants": self.mutants,
+            "weather": self.weather,
             **self.settings,
         }
 
@@ -90,7 +106,8 @@ class ReferenceRaft(System):
         return Command(argv, env={"PYTHONDONTWRITEBYTECODE": "1"}, cwd=node.install_dir)
 
     def client(self, node: Node, process: int) -> Client:
-        return ReferenceClient(node, process)
+        others = [peer.reach("raft") for peer in self.nodes if peer.name != node.name]
+        return ReferenceClient(node, process, others[: self.retries])
 
     def status(self, node: Node) -> NodeStatus:
         with RaftClient(node.reach("raft"), client_id="status", timeout_s=1.0) as client:
@@ -107,13 +124,18 @@ class ReferenceRaft(System):
 
 
 class ReferenceClient(Client):
-    """One logical process: its own session in the cluster, its own connection, no retries."""
+    """One logical process: its own session in the cluster, its own connection; no retries unless asked for.
+
+    `others` are asked, one each, when no answer to a write came: under the same request number, so that the session
+    table decides whether it is applied again (paper §8). All tries share the client's time.
+    """
 
     _opened = itertools.count(1)
 
-    def __init__(self, node: Node, process: int) -> None:
-        name = f"p{process}.{next(self._opened)}"  # never the same session twice: its sequence numbers begin anew
-        self.client = RaftClient(node.reach("raft"), client_id=name)
+    def __init__(self, node: Node, process: int, others: Sequence[tuple[str, int]] = ()) -> None:
+        self.name = f"p{process}.{next(self._opened)}"  # never the same session twice: its sequence numbers begin anew
+        self.others = others
+        self.client = RaftClient(node.reach("raft"), client_id=self.name)
 
     def open(self) -> None:
         self.client.timeout_s = self.timeout_s
@@ -123,12 +145,28 @@ class ReferenceClient(Client):
             raise DefiniteError(str(error)) from error
 
     def invoke(self, op: Invocation) -> Reply:
-        self.client.timeout_s = self.timeout_s
+        self.client.timeout_s = self.timeout_s / (1 + len(self.others))
         try:
             result, meta = self.client.invoke(op.f, op.key, op.value)
         except NotDone as error:
             raise DefiniteError(str(error)) from error
+        except (Unknown, OSError) as error:  # a timeout is an OSError, too
+            if op.f in READS:
+                raise
+            result, meta = self._again(op, error)
         return Reply(freeze(result), {name: freeze(value) for name, value in meta.items()})
+
+    def _again(self, op: Invocation, error: Exception) -> tuple[Any, dict[str, Any]]:
+        """Ask the others for what may have been done already; a refusal by them decides nothing any more."""
+        for address in self.others:
+            client = RaftClient(address, client_id=self.name, timeout_s=self.client.timeout_s)
+            try:
+                return client.invoke(op.f, op.key, op.value, seq=self.client.seq)
+            except (NotDone, Unknown, OSError):
+                continue
+            finally:
+                client.close()
+        raise error
 
     def close(self) -> None:
         self.client.close()
