@@ -8,14 +8,15 @@ thread; what it may say later is not listened to.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from capsize.client import Client
 from capsize.clock import Clock
 from capsize.errors import DefiniteError, StoreError
-from capsize.op import Invocation, Outcome, Value, freeze
+from capsize.op import Invocation, Outcome, Reply, Value, freeze
 from capsize.recorder import Recorder
 from capsize.seed import stream
 from capsize.workloads import Workload
@@ -31,16 +32,24 @@ RETRY_S = 0.1
 
 
 class Worker:
-    """One client thread's identity: its node, its process id, its connection."""
+    """One client thread's identity: its node, its process id, its connection.
+
+    `processes` yields the process ids where several loads and clients share one history; by default this worker's
+    are `thread`, `thread + threads`, and so on.
+    """
 
     def __init__(
         self, thread: int, threads: int, node: str, *, make: MakeClient, recorder: Recorder, reads: frozenset[str],
-        timeout_s: float, clock: Clock,
+        timeout_s: float, clock: Clock, processes: Iterator[int] | None = None,
     ) -> None:  # fmt: skip
         self.thread = thread
         self.node = node
-        self.process = thread
-        self._threads = threads
+        self.process = thread if processes is None else next(processes)
+        self.reply: Reply | None = None
+        """The answer to the last operation, if there was one."""
+        self.error: str | None = None
+        """Why there was none."""
+        self._processes = processes if processes is not None else itertools.count(thread + threads, threads)
         self._make = make
         self._recorder = recorder
         self._reads = reads
@@ -64,7 +73,7 @@ class Worker:
             self._recorder.invoke(process, op, self.node, final=final)
             self._flight = (op, self._clock.now_ns())
         outcome: Outcome
-        result, error, meta, asked = None, None, None, False
+        reply, result, error, meta, asked = None, None, None, None, False
         client = self._client
         try:
             if client is None:
@@ -85,12 +94,13 @@ class Worker:
                 _close(client)
                 return None
             self._flight = None
+            self.reply, self.error = (reply if outcome == "ok" else None), error
             self._client = client if outcome == "ok" else None
             if outcome != "ok":
                 _close(client)
             self._recorder.complete(process, op, self.node, outcome, result=result, error=error, meta=meta)
             if outcome == "info":
-                self.process += self._threads
+                self.process = next(self._processes)
         return outcome
 
     def abandon_if_stuck(self) -> bool:
@@ -107,8 +117,9 @@ class Worker:
             self._client = None
             outcome: Outcome = "fail" if op.f in self._reads else "info"
             error = f"the client did not come back within {waited_s:.1f} s"
+            self.reply, self.error = None, error
             self._recorder.complete(self.process, op, self.node, outcome, error=error)
-            self.process += self._threads
+            self.process = next(self._processes)
             return True
 
     def close(self) -> None:
@@ -131,6 +142,7 @@ class Load:
         clock: Clock,
         rate: float,
         timeout_s: float,
+        processes: Iterator[int] | None = None,
     ) -> None:
         self.workload = workload
         self.nodes = tuple(nodes)
@@ -141,7 +153,7 @@ class Load:
         self._workers = [
             Worker(
                 thread, workload.threads, self.nodes[thread % len(self.nodes)], make=make, recorder=recorder,
-                reads=workload.reads, timeout_s=timeout_s, clock=clock,
+                reads=workload.reads, timeout_s=timeout_s, clock=clock, processes=processes,
             )
             for thread in range(workload.threads)
         ]  # fmt: skip
