@@ -91,7 +91,9 @@ class Membership(Requests):
     def has_caught_up(self, node: str) -> bool:
         """Say whether a learner holds nearly all of the log (thesis §4.2.1)."""
         progress = self.progress.get(node)
-        return progress is not None and self.log.last_index - progress.match_index <= self.settings.append_entries_max
+        if progress is None or not progress.match_index:
+            return False
+        return self.log.last_index - progress.match_index <= self.settings.append_entries_max
 
     def configuration_changed(self) -> None:
         """Start or stop sending to servers that came or went."""

@@ -17,7 +17,13 @@ from capsize.checker.invariants.application import AppliedAgreement, ApplyOrder,
 from capsize.checker.invariants.commitment import CommitRule, CommittedStays, LeaderCompleteness, QuorumCommit
 from capsize.checker.invariants.configuration import Configurations
 from capsize.checker.invariants.durability import Monotonic, PersistBeforeSend, Recovery
-from capsize.checker.invariants.elections import ElectionSafety, LogTerms, VoteOnce
+from capsize.checker.invariants.elections import (
+    ElectedByMajority,
+    ElectionSafety,
+    LogTerms,
+    VoteNotRefused,
+    VoteOnce,
+)
 from capsize.checker.invariants.logs import LeaderAppendOnly, LogMatching, TruncateOnConflict
 from capsize.checker.invariants.reads import ReadIndex
 from capsize.checker.invariants.replica import Cluster
@@ -48,9 +54,11 @@ INVARIANTS: dict[str, type[Rule]] = {
         Configurations,
         ReadIndex,
         Session,
+        ElectedByMajority,
+        VoteNotRefused,
     )
 }
-"""I1 to I20, as the research numbers them."""
+"""I1 to I20, as the field's catalogues number them, and two rules behind them, I21 and I22."""
 
 
 class Judge:

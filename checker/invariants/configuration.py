@@ -115,6 +115,7 @@ class Configurations(Rule):
                     before[2],
                     event,
                 )
+            self._caught_up(event, replica, sorted(set(cfg) - set(before[1])))
         elif set(stack[-1][1]) != set(cfg):
             self.report(
                 f"{event.node} uses the configuration {words(cfg)}; the newest in its log is {words(stack[-1][1])}, "
@@ -123,6 +124,19 @@ class Configurations(Rule):
                 cause,
                 event,
             )
+
+    def _caught_up(self, event: TraceEvent, replica: Replica, new: list[str]) -> None:
+        """A leader makes nobody a voter who has not acknowledged anything of its log (thesis §4.2.1)."""
+        if event.state.role != "L" or not replica.counts_acknowledgements:
+            return
+        for node in new:
+            self.checks += 1
+            if node != event.node and not replica.acknowledged.get(node):
+                self.report(
+                    f"{event.node} made {node} a voter, which had acknowledged nothing of its log in term "
+                    f"{event.state.term}: commits may have to wait until it holds the log (thesis §4.2.1)",
+                    event,
+                )
 
 
 def words(cfg: tuple[str, ...]) -> str:

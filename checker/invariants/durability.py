@@ -68,6 +68,12 @@ class Recovery(Rule):
         self.term_sent: dict[str, TraceEvent] = {}
         self.votes: dict[str, TraceEvent] = {}
         self.promised: dict[str, tuple[int, int | None, TraceEvent]] = {}
+        self.written: dict[str, tuple[int, TraceEvent]] = {}
+        """By node, up to where its disk held the log when it last said so."""
+
+    def on_persist(self, event: TraceEvent, replica: Replica) -> None:
+        if event.x.get("what") == "log" and event.state.dur is not None:
+            self.written[event.node] = (event.state.dur[0], event)
 
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
         message, node = event.msg, event.node
@@ -89,9 +95,13 @@ class Recovery(Rule):
         to = event.x.get("to", (event.state.last or (0, 0))[0])
         if promise is not None and to < promise[0]:
             self.promised[event.node] = (to, replica.term_at(to), promise[2])
+        written = self.written.get(event.node)
+        if written is not None and to < written[0]:
+            self.written[event.node] = (to, written[1])
 
     def on_snapshot_installed(self, event: TraceEvent, replica: Replica) -> None:
         self.promised.pop(event.node, None)
+        self.written.pop(event.node, None)
 
     def on_recover(self, event: TraceEvent, replica: Replica) -> None:
         state, node = event.state, event.node
@@ -118,6 +128,16 @@ class Recovery(Rule):
                     event,
                 )
         promise = self.promised.get(node)
+        written = self.written.pop(node, None)
+        if state.last is not None and written is not None and (promise is None or promise[0] <= state.last[0]):
+            self.checks += 1
+            if state.last[0] < written[0]:
+                self.report(
+                    f"{node} restarted with a log that ends at index {state.last[0]} after its disk had held it up to "
+                    f"index {written[0]}",
+                    written[1],
+                    event,
+                )
         if promise is None or state.last is None:
             return
         index, term, when = promise

@@ -1,4 +1,7 @@
-"""I1, I2, I5: one leader a term, one vote a term, and votes only for logs that are up to date."""
+"""I1, I2, I5, I21, I22: one leader a term, elected by a majority's votes, which go to logs that are up to date.
+
+I21 and I22 are no part of the catalogue's twenty: the rules behind I1 and behind liveness, checked directly.
+"""
 
 from __future__ import annotations
 
@@ -131,3 +134,107 @@ class LogTerms(Rule):
             if entry.term > event.state.term > 0:
                 self.report(f"{event.node} appended {entry} while its own term was {event.state.term}", event)
             before = entry.term
+
+
+class ElectedByMajority(Rule):
+    """I21: whoever becomes leader of a term has votes given in that very term by a majority, each voter counted once.
+
+    The rule behind I1: a leader that counted other replies is seldom the second one of its term.
+    """
+
+    id = "I21"
+    name = "elected-without-a-majority"
+    title = "a leader has a majority's votes of its term"
+    source = "Raft paper §5.2"
+    needs = "become_leader events with the configuration, and the vote replies received"
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.votes: dict[tuple[str, int], dict[str, TraceEvent]] = {}
+        self.hears: set[str] = set()
+        """Nodes whose traces say what they received in elections."""
+
+    def on_recv(self, event: TraceEvent, replica: Replica) -> None:
+        kind = event.msg.get("type")
+        if kind in ("RV", "PV", "PVR", "RVR"):
+            self.hears.add(event.node)
+            if kind == "RVR" and event.msg.get("granted"):
+                self.votes.setdefault((event.node, event.msg["term"]), {})[event.msg["from"]] = event
+
+    def on_recover(self, event: TraceEvent, replica: Replica) -> None:
+        for key in [key for key in self.votes if key[0] == event.node]:
+            del self.votes[key]
+
+    def on_become_leader(self, event: TraceEvent, replica: Replica) -> None:
+        cfg, term = event.state.cfg, event.state.term
+        if not cfg or (len(cfg) > 1 and event.node not in self.hears):
+            return
+        self.checks += 1
+        replies = self.votes.get((event.node, term), {})
+        voters = [node for node in cfg if node == event.node or node in replies]
+        need = len(cfg) // 2 + 1
+        if len(voters) < need:
+            self.report(
+                f"{event.node} became leader of term {term} with the votes of {', '.join(voters) or 'nobody'}; a "
+                f"majority of {len(cfg)} is {need}",
+                *replies.values(),
+                event,
+                voters=voters,
+            )
+
+
+class VoteNotRefused(Rule):
+    """I22: a follower that has not voted in a term does not refuse a candidate whose log is up to date.
+
+    A server may leave such a request unanswered while it hears a leader (thesis §4.2.3); one that refuses in the
+    candidate's own term breaks Figure 2, and in some clusters nobody can be elected then.
+    """
+
+    id = "I22"
+    name = "refused-an-electable-candidate"
+    title = "votes are given to whoever may have them"
+    source = "Raft paper §5.4.1, Figure 2 (RequestVote, receiver 2)"
+    needs = "vote requests received and vote replies sent"
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.due: dict[tuple[str, str, int], tuple[bool, TraceEvent]] = {}
+        """By voter, candidate and term: whether every request of these had to be granted as it arrived."""
+
+    def on_recv(self, event: TraceEvent, replica: Replica) -> None:
+        message, state = event.msg, event.state
+        if message.get("type") != "RV":
+            return
+        own, term = state.last, message["term"]
+        granted = own is not None and "last" in message
+        if granted and own is not None:
+            index, last_term = message["last"]
+            free = term > state.term or (
+                term == state.term and state.role == "F" and state.vote in (None, message["from"])
+            )
+            granted = free and (last_term, index) >= (own[1], own[0])
+        key = (event.node, message["from"], term)
+        self.due[key] = (granted and self.due.get(key, (True, event))[0], event)
+
+    def on_send(self, event: TraceEvent, replica: Replica) -> None:
+        message = event.msg
+        if message.get("type") != "RVR" or message["term"] != event.state.term:
+            return
+        due, request = self.due.get((event.node, message["to"], message["term"]), (False, event))
+        if not due:
+            return
+        self.checks += 1
+        if not message.get("granted"):
+            index, term = request.msg["last"]
+            own = request.state.last or (0, 0)
+            self.report(
+                f"{event.node} refused {message['to']} its vote in term {message['term']}, in which it had voted for "
+                f"nobody else; the candidate's log ended at index {index} of term {term}, its own at index {own[0]} of "
+                f"term {own[1]}",
+                request,
+                event,
+            )
+
+    def on_recover(self, event: TraceEvent, replica: Replica) -> None:
+        for key in [key for key in self.due if key[0] == event.node]:
+            del self.due[key]

@@ -202,6 +202,26 @@ CASES = [
         "n1 apply 1.1:a h=aa",
         "request 7 of client c1, applied at index 1, changed the state of n1 again at index 2",
     ),
+    Case(
+        "I21",  # §5.2: a doubled reply, a reply of an earlier term and a pre-vote's reply are no votes
+        "n1 become_candidate term=2 cfg=n1,n2,n3\nn2 send RVR>n1 #a granted term=2\nn1 recv #a\n"
+        "n1 become_leader term=2",
+        "n1 become_candidate term=1 cfg=n1,n2,n3,n4,n5\nn2 send RVR>n1 #a granted term=1\n"
+        "n3 send RVR>n1 #b granted term=2\nn4 send PVR>n1 #c granted term=2\nn1 become_candidate term=2\n"
+        "n1 recv #a\nn1 recv #b\nn1 recv #b\nn1 recv #c\nn1 become_leader term=2",
+        "n1 become_candidate term=2 cfg=n1,n2,n3\nn1 become_leader term=2",
+        "n1 became leader of term 2 with the votes of n1, n3; a majority of 5 is 3",
+    ),
+    Case(
+        "I22",  # Figure 2: n2 voted for n3 already; n1's request is refused by right, n4's is not
+        "n2 recover term=2 vote=n3 last=4.2\nn1 send RV>n2 #v term=2 last=5.2\nn2 recv #v\nn2 send RVR>n1 #a\n"
+        "n4 send RV>n2 #w term=3 last=4.2\nn2 recv #w\nn2 send RVR>n4 #b granted term=3 term=3\n"
+        "n2 term_changed term=3 vote=n4\nn2 recv #w\nn2 send RVR>n4 #c granted",
+        "n2 recover term=2 last=9.1\nn1 send RV>n2 #v term=3 last=4.2\nn2 recv #v\nn2 term_changed term=3\n"
+        "n2 send RVR>n1 #a",
+        "n2 recover term=2\nn2 send RVR>n1 #a",
+        "n2 refused n1 its vote in term 3, in which it had voted for nobody else",
+    ),
 ]
 
 
@@ -253,3 +273,24 @@ def test_a_rule_judges_its_trace_the_same_way_beside_the_others(case: Case) -> N
         together.feed(event)
     assert case.id not in together.verdict().figures["broken"]
     assert together.verdict().figures["judged"][case.id] > 0
+
+
+def test_a_disk_that_forgot_what_it_held_is_noticed_without_any_promise() -> None:
+    """A lone server acknowledges nothing to anybody; its disk had the entry all the same."""
+    told = "n1 recover\nn1 append 1.1:a 2.1:b\nn1 persist log\nn1 recover last=1.1"
+    (anomaly,) = judge(told, "I13").anomalies
+    assert "its disk had held it up to index 2" in anomaly.because[0]
+    assert judge(told.replace("n1 persist log", "n1 persist log\nn1 truncate 1"), "I13").valid is True
+
+
+def test_a_server_that_acknowledged_nothing_is_made_no_voter() -> None:
+    """Thesis §4.2.1."""
+    start = (
+        "n1 recover cfg=n1,n2\nn1 become_leader term=1\nn1 append 1.1:a\nn2 send AER>n1 #a ok idx=1 term=1\n"
+        "n1 recv #a\nn1 commit 1\n"
+    )
+    promoted = "n1 append 2.1:cfg!n1,n2,n3\nn1 config cfg=n1,n2,n3"
+    (anomaly,) = judge(start + promoted, "I18").anomalies
+    assert "made n3 a voter, which had acknowledged nothing" in anomaly.because[0]
+    caught_up = "n3 send AER>n1 #b ok idx=1 term=1\nn1 recv #b\n"
+    assert judge(start + caught_up + promoted, "I18").valid is True

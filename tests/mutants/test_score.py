@@ -65,6 +65,8 @@ WITNESS: dict[str, tuple[str, str | int]] = {
     "I18": ("member.no_rollback", "change_that_is_overwritten"),
     "I19": ("read.index_no_wait_apply", "read_on_a_slow_follower"),
     "I20": ("dedup.none", "retry_at_the_next_leader"),
+    "I21": ("vote.prevote_counts", "late_pre_vote_replies"),
+    "I22": ("vote.uptodate_vector", "newer_term_beats_longer_log"),
 }
 
 
