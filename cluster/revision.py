@@ -58,7 +58,7 @@ def change(store: RevisionStore, op: Invocation) -> Reply:
 
 
 def _append(item: Value) -> Callable[[Value], tuple[Value, Value]]:
-    return lambda value: ((*value, item) if isinstance(value, tuple) else (item,), None)
+    return lambda value: (joined(value, item), None)
 
 
 def _incr(by: Value) -> Callable[[Value], tuple[Value, Value]]:
@@ -73,6 +73,21 @@ def _cas(pair: Value) -> Callable[[Value], tuple[Value, Value]]:
     assert isinstance(pair, tuple)
     old, new = pair
     return lambda value: (new, value == old)
+
+
+def joined(value: Value, item: Value) -> Value:
+    """Return what appending `item` makes of `value`: text joins text, and anything may join an array.
+
+    >>> joined(None, "3;"), joined("3;", "5;"), joined((3,), 5), joined((3,), (5, 8))
+    ('3;', '3;5;', (3, 5), (3, 5, 8))
+    """
+    if value is None or item is None:
+        return item if value is None else value
+    if isinstance(value, str) and isinstance(item, str):
+        return value + item
+    if isinstance(value, tuple):
+        return value + item if isinstance(item, tuple) else (*value, item)
+    raise DefiniteError(f"{item!r} cannot be appended to {value!r}; nothing was written")
 
 
 CHANGES: Mapping[str, Callable[[Value], Callable[[Value], tuple[Value, Value]]]] = {

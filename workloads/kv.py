@@ -15,7 +15,7 @@ GET = 0.45
 
 
 class KeyValue(Workload):
-    """Of four live keys one is a list that grows, one a counter, and two hold single values."""
+    """Of four live keys one is a text that grows, one a counter, and two hold single values."""
 
     name = "kv"
     says = "get, put, delete, cas, append and incr of a map; linearizability"
@@ -29,7 +29,7 @@ class KeyValue(Workload):
             if rng.random() < GET:
                 yield Invocation("get", key)
             elif key % LIVE_KEYS == 2:
-                yield Invocation("append", key, number)
+                yield Invocation("append", key, f"{number};")
             elif key % LIVE_KEYS == 3:
                 yield Invocation("incr", key, rng.randint(1, 9))
             elif written is not None and rng.random() < 0.4:

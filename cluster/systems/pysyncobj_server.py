@@ -95,11 +95,22 @@ def carry_out(data: dict[str, Any], f: str, key: str, value: Any) -> Any:
         data[key] = new
         return True
     elif f == "append":
-        data.setdefault(key, []).append(value)
+        data[key] = joined(data.get(key), value)
     elif f == "incr":
         data[key] = data.get(key, 0) + value
         return data[key]
     return None
+
+
+def joined(old: Any, item: Any) -> Any:
+    """Return what appending makes: text joins text, anything may join an array; what cannot be joined stays."""
+    if old is None or item is None:
+        return item if old is None else old
+    if isinstance(old, str) and isinstance(item, str):
+        return old + item
+    if isinstance(old, list):
+        return old + item if isinstance(item, list) else [*old, item]
+    return old
 
 
 def name_of(node: Any) -> str | None:
