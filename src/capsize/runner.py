@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from capsize.observer import Observer
 from capsize.origin import origin
 from capsize.plan import Plan, plan, refuse_impossible
 from capsize.recorder import Recorder
+from capsize.recovery import recover
 from capsize.runlog import logged_to
 from capsize.verdict import Verdict
 from capsize.watcher import Silent, Snapshot, Watcher
@@ -96,6 +96,24 @@ def open_real(made: Plan, label: str) -> Place:
     return Place(Cluster(made.system, backend, backend.create(made.config.nodes)), why)
 
 
+def first_facts(made: Plan, label: str, started: datetime) -> dict[str, Any]:
+    """Return what run.json says before there is a cluster."""
+    return {
+        "version": 1,
+        "config": made.config.to_json(),
+        "seed": made.config.seed,
+        "repeat": made.config.command(),
+        "argv": [],
+        "label": label,
+        "owner": str(Owner.this()),
+        "campaign": None,
+        "model": made.workload.model,
+        "started_at": started.isoformat(timespec="seconds"),
+        "kinds": list(dict.fromkeys(step.kind for step in made.schedule.steps)),
+        **origin(),
+    }
+
+
 class _Run:
     def __init__(
         self, made: Plan, root: Path, argv: Sequence[str], watcher: Watcher, interruption: Interruption, campaign: str
@@ -109,20 +127,7 @@ class _Run:
         self.label = f"{self.folder.name}-{os.getpid()}".lower()
         self.clock = MonotonicClock()
 
-        self.facts: dict[str, Any] = {
-            "version": 1,
-            "config": self.config.to_json(),
-            "seed": self.config.seed,
-            "repeat": self.config.command(),
-            "argv": list(argv),
-            "label": self.label,
-            "owner": str(Owner.this()),
-            "campaign": campaign or None,
-            "model": made.workload.model,
-            "started_at": started.isoformat(timespec="seconds"),
-            "kinds": list(dict.fromkeys(step.kind for step in made.schedule.steps)),
-            **origin(),
-        }
+        self.facts = first_facts(made, self.label, started) | {"argv": list(argv), "campaign": campaign or None}
 
     def carry_out(self, open_place: OpenPlace) -> Finished:
         """Run, judge, report, clean up."""
@@ -231,7 +236,10 @@ class _Run:
             load.stop()
         if not self.interruption.is_set():
             recorder.phase("recover")
-            self._recover(cluster, recorder, crashes, look)
+            recover(
+                cluster, recorder, crashes, within_s=config.recovery_timeout_s, interrupted=self.interruption,
+                say=self._say, look=lambda: look("recovery"),
+            )  # fmt: skip
         if not self.interruption.is_set():
             recorder.phase("final")
             look("final reads")
@@ -245,27 +253,6 @@ class _Run:
         load.close()
         if recorder.failure is not None:
             raise recorder.failure
-
-    def _recover(self, cluster: Cluster, recorder: Recorder, crashes: Crashes, look: Callable[[str], None]) -> None:
-        """Wait, bounded, until every process runs and somebody leads. One that ended by itself is told and started."""
-        crashes.look()
-        for name, state in cluster.at_once(lambda node: node.process()).items():
-            if isinstance(state, Exception) or state.alive:
-                continue
-            self._say(f"warning   the process of {name} has ended by itself (code {state.code}); it is started again")
-            try:
-                cluster.restart(cluster.node(name))
-            except CapsizeError as error:
-                self._say(f"warning   {name} could not be started again: {error}")
-        if "status" not in self.made.system.capabilities():
-            return
-        deadline = time.monotonic() + self.config.recovery_timeout_s
-        while time.monotonic() < deadline and not self.interruption.wait(LOOK_S):
-            look("recovery")
-            if cluster.leader()[0] is not None:
-                return
-        if not self.interruption.is_set():
-            recorder.phase("not-recovered", within_s=self.config.recovery_timeout_s)
 
     # -- after it -------------------------------------------------------------------------------------------------
     def _judge(self) -> Finished:
