@@ -206,14 +206,14 @@ class VoteNotRefused(Rule):
         if message.get("type") != "RV":
             return
         own, term = state.last, message["term"]
-        granted = own is not None and "last" in message
+        granted = own is not None and "last" in message and term >= state.term
         if granted and own is not None:
             index, last_term = message["last"]
             free = term > state.term or (
                 term == state.term and state.role == "F" and state.vote in (None, message["from"])
             )
             granted = free and (last_term, index) >= (own[1], own[0])
-        key = (event.node, message["from"], term)
+        key = (event.node, message["from"], max(term, state.term))  # one of an older term is refused in the newer
         self.due[key] = (granted and self.due.get(key, (True, event))[0], event)
 
     def on_send(self, event: TraceEvent, replica: Replica) -> None:

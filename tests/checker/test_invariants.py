@@ -216,7 +216,8 @@ CASES = [
         "I22",  # Figure 2: n2 voted for n3 already; n1's request is refused by right, n4's is not
         "n2 recover term=2 vote=n3 last=4.2\nn1 send RV>n2 #v term=2 last=5.2\nn2 recv #v\nn2 send RVR>n1 #a\n"
         "n4 send RV>n2 #w term=3 last=4.2\nn2 recv #w\nn2 send RVR>n4 #b granted term=3 term=3\n"
-        "n2 term_changed term=3 vote=n4\nn2 recv #w\nn2 send RVR>n4 #c granted",
+        "n2 term_changed term=3 vote=n4\nn2 recv #w\nn2 send RVR>n4 #c granted\n"
+        "n4 send RV>n2 #old term=1 last=4.2\nn2 recv #old\nn2 send RVR>n4 #d term=3",
         "n2 recover term=2 last=9.1\nn1 send RV>n2 #v term=3 last=4.2\nn2 recv #v\nn2 term_changed term=3\n"
         "n2 send RVR>n1 #a",
         "n2 recover term=2\nn2 send RVR>n1 #a",

@@ -11,7 +11,7 @@ from capsize.cli.mutants import mutants
 from capsize.raft.mutants import MUTANTS
 from capsize.simulator import run, stage
 from capsize.simulator.score import CLEAN_NAME, all_names, examine, score
-from capsize.simulator.track_record import page
+from capsize.track_record import Simulated, page
 from capsize.verdict import Axis, Finding, Verdict
 
 NO_SCENARIOS: list[str] = []
@@ -107,7 +107,7 @@ def test_easy_bugs_are_found_by_a_few_random_runs(name: str) -> None:
 
 def test_the_track_record_tells_what_was_found_and_what_was_not() -> None:
     rows = score(["commit.old_term", "log.match_regress"], runs=0, scenarios=["figure_8"])
-    text = page(rows, commit="abc1234", date="2026-11-23")
+    text = page(Simulated(tuple(rows), "abc1234", "2026-11-23"))
     assert "**1 of 1 bugs caught**" in text
     assert "figure_8 (I" in text
     assert "1 of 1 negative controls" in text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +68,15 @@ class Row:
             "directed": {name: list(alarms) for name, alarms in self.directed.items()},
             "seconds": round(self.seconds, 2),
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Row:
+        """Return the row that `to_json` wrote."""
+        directed = {name: tuple(alarms) for name, alarms in data["directed"].items()}
+        return cls(
+            data["name"], data["deviation"], data["control"], data["runs"], data["caught"], dict(data["checks"]),
+            data["first_seed"], data["first_s"], directed, data["seconds"],
+        )  # fmt: skip
 
 
 def examine(name: str, seeds: Iterable[int], scenarios: Sequence[str]) -> Row:
