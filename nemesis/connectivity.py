@@ -24,8 +24,12 @@ class Connectivity:
         return bool(self.leaders)
 
 
-def connectivity(nodes: Sequence[str], cuts: Cuts, down: Collection[str] = ()) -> Connectivity:
+def connectivity(
+    nodes: Sequence[str], cuts: Cuts, down: Collection[str] = (), *, voters: Collection[str] | None = None
+) -> Connectivity:
     """Return what is left of the full mesh of `nodes` under `cuts`, with the nodes in `down` gone.
+
+    A leader needs a majority of the `voters`, of whom it is one; None: all nodes vote.
 
     >>> left = connectivity(["n1", "n2", "n3"], {"n1": ["n2", "n3"], "n2": ["n1"], "n3": ["n1"]})
     >>> left.groups, left.leaders
@@ -38,7 +42,10 @@ def connectivity(nodes: Sequence[str], cuts: Cuts, down: Collection[str] = ()) -
         for other in up[place + 1 :]:
             if other not in cuts.get(one, ()) and one not in cuts.get(other, ()):
                 mesh.add_edge(one, other)
-    majority = len(nodes) // 2 + 1
+    counted = set(nodes if voters is None else voters)
+    majority = len(counted) // 2 + 1
     groups = sorted((tuple(sorted(group)) for group in nx.connected_components(mesh)), key=lambda g: (-len(g), g))
-    leaders = tuple(name for name in up if mesh.degree[name] + 1 >= majority)
+    leaders = tuple(
+        name for name in up if name in counted and 1 + len(counted.intersection(mesh.neighbors(name))) >= majority
+    )
     return Connectivity(tuple(groups), leaders)

@@ -8,12 +8,16 @@ half-failed is undone too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from capsize.cluster.node import Node
+from capsize.errors import BackendError
 from capsize.nemesis.connectivity import Connectivity, Cuts, connectivity
+from capsize.nemesis.operator import Operator
 
+SIGTERM = 15
 SIGSTOP = 19
 SIGCONT = 18
 
@@ -23,6 +27,9 @@ HEALING = -2
 DISK_STATES = ("frozen", "slow", "full", "dead", "off")
 """What a disk can be held as; one at a time on one node."""
 
+IMPAIRED = ("down", "paused", "out", *DISK_STATES)
+"""States in which a node does not count towards a quorum; "out": removed from the members."""
+
 Errors = dict[str, str]
 """Node -> what went wrong there; empty when all went well."""
 
@@ -30,14 +37,18 @@ Errors = dict[str, str]
 class Holds:
     """What the nemesis is doing to the nodes of one cluster. `restart` starts the system's process of a node again."""
 
-    def __init__(self, nodes: Sequence[Node], restart: Callable[[Node], object]) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], restart: Callable[[Node], object], operator: Operator | None = None
+    ) -> None:
+        self._operator = operator
+        self._reserved: dict[int, tuple[frozenset[str], Cuts, str]] = {}
         self._nodes = {node.name: node for node in nodes}
         self._restart = restart
         self._lock = threading.RLock()
         self._routing = {name: threading.Lock() for name in self._nodes}
         self._cuts: dict[int, dict[str, frozenset[str]]] = {}
         self._held: dict[str, dict[str, set[int]]] = {
-            state: {name: set() for name in self._nodes} for state in ("down", "paused", *DISK_STATES)
+            state: {name: set() for name in self._nodes} for state in IMPAIRED
         }
         self.steps: dict[str, tuple[str, ...]] = {}
         """Node -> the confirmed steps of its last loss of power."""
@@ -62,14 +73,54 @@ class Holds:
 
     def excused(self, name: str) -> bool:
         """Return whether a process of `name` that is gone may be gone because of a fault."""
-        return any(self.held(state, name) for state in ("down", "full", "dead", "off"))
+        return any(self.held(state, name) for state in ("down", "out", "full", "dead", "off"))
 
-    def remains(self, extra: Cuts | None = None) -> Connectivity:
-        """Return what the cuts and kills of now, and `extra`, leave connected."""
+    def held_by_others(self, name: str, fault: int) -> bool:
+        """Return whether a fault other than `fault` may keep the process of `name` from running."""
         with self._lock:
-            cuts = {name: self._drops(name) | frozenset((extra or {}).get(name, ())) for name in self._nodes}
-            down = [name for name in self._nodes if any(by[name] for by in self._held.values())]
-        return connectivity(self.names, cuts, down)
+            return any(self._held[state][name] - {fault} for state in ("down", "out", "full", "dead", "off"))
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is an operator."""
+        return self._operator is not None
+
+    @property
+    def operator(self) -> Operator:
+        """Whoever may be asked about the system itself."""
+        assert self._operator is not None, "a fault that asks the system needs an operator"
+        return self._operator
+
+    def remains(
+        self, extra: Cuts | None = None, gone: Collection[str] = (), *, voters: Collection[str] | None = None
+    ) -> Connectivity:
+        """Return what the cuts and losses of now, those that faults are about to cause, and these leave connected."""
+        with self._lock:
+            more = [extra or {}, *(cuts for _, cuts, _ in self._reserved.values())]
+            cuts = {
+                name: self._drops(name).union(*(frozenset(cut.get(name, ())) for cut in more)) for name in self._nodes
+            }
+            down = {name for name in self._nodes if any(self._held[state][name] for state in IMPAIRED)}
+            down.update(gone, *(names for names, _, _ in self._reserved.values()))
+        return connectivity(self.names, cuts, down, voters=voters)
+
+    def reserve(self, fault: int, names: Iterable[str], cuts: Cuts, claim: str) -> None:
+        """Count these nodes and links as lost from now on: `fault` is about to strike, or strikes again and again.
+
+        `claim`: what no other fault may touch meanwhile.
+        """
+        with self._lock:
+            self._reserved[fault] = (frozenset(names), cuts, claim)
+
+    def claimed_by(self, claim: str) -> int | None:
+        """Return the fault that claims `claim`; None when none does, or `claim` is empty."""
+        with self._lock:
+            return next((fault for fault, (_, _, by) in self._reserved.items() if by and by == claim), None)
+
+    def unreserve(self, fault: int) -> None:
+        """End that."""
+        with self._lock:
+            self._reserved.pop(fault, None)
 
     # -- network -----------------------------------------------------------------------------------------------
     def cut(self, fault: int, cuts: Cuts) -> Errors:
@@ -101,10 +152,82 @@ class Holds:
 
         return self.on_each(receivers, reroute)
 
+    # -- members -----------------------------------------------------------------------------------------------
+    def expel(self, fault: int, names: Iterable[str]) -> Errors:
+        """Have these nodes removed from the cluster's members, one after the other."""
+        errors: Errors = {}
+        for name in names:
+            errors |= self._hold("out", fault, [name], lambda node: self.operator.remove(node.name))
+        return errors
+
+    def readmit(self, fault: int, names: Iterable[str]) -> Errors:
+        """Have those that only `fault` holds out taken in again, one after the other, and started if they are down."""
+        errors: Errors = {}
+        for name in names:
+            errors |= self._release("out", fault, [name], lambda node: self._readmit(node, fault))
+        return errors
+
+    def wipe(self, fault: int, names: Iterable[str]) -> Errors:
+        """Empty the data directories of these nodes, which must be down."""
+        assert all(fault in self._held["out"][name] and fault in self._held["down"][name] for name in names)
+        return self.on_each(names, lambda name: self._nodes[name].wipe())
+
+    def _readmit_one_by_one(self, names: Iterable[str]) -> Errors:
+        errors: Errors = {}
+        for name in names:
+            errors |= self.on_each([name], lambda name: self._readmit(self._nodes[name], HEALING))
+        return errors
+
+    def _readmit(self, node: Node, fault: int) -> None:
+        """Have `node` taken in: one that ended when it was removed, or was wiped, comes back as a new, empty member."""
+        with self._lock:
+            others = [state for state in ("down", "full", "dead", "off") if self._held[state][node.name] - {fault}]
+        if others:
+            raise BackendError(f"another fault keeps {node.name} {others[0]}")
+        if node.process().alive:
+            self.operator.add(node.name)
+            return
+        voters = self.operator.voters()
+        if voters is not None and node.name not in voters:
+            node.wipe()
+            self.operator.add(node.name, voting=False)
+        self._restart(node)
+        self.operator.add(node.name)
+
     # -- processes and disks -----------------------------------------------------------------------------------
     def kill(self, fault: int, names: Iterable[str]) -> Errors:
         """SIGKILL the system on these nodes and keep it down."""
         return self._hold("down", fault, names, lambda node: node.kill(wait_s=2.0))
+
+    def keep_down(self, fault: int, names: Iterable[str]) -> Errors:
+        """Excuse the system on these nodes from running, and do nothing to it."""
+        return self._hold("down", fault, names, lambda node: None)
+
+    def stop(self, fault: int, names: Iterable[str], *, grace_s: float) -> tuple[Errors, dict[str, str]]:
+        """SIGTERM the system on these nodes, SIGKILL those that run on after `grace_s`; tell how each one ended."""
+        how: dict[str, str] = {}
+
+        def end(node: Node) -> None:
+            began = time.monotonic()
+            node.signal(SIGTERM)
+            while node.process().alive:
+                if time.monotonic() - began >= grace_s:
+                    node.kill(wait_s=2.0)
+                    how[node.name] = f"SIGTERM, and SIGKILL after {grace_s:g} s"
+                    return
+                time.sleep(0.01)
+            how[node.name] = f"SIGTERM, ended after {time.monotonic() - began:.2f} s"
+
+        return self._hold("down", fault, names, end), how
+
+    def bounce(self, fault: int, names: Iterable[str]) -> Errors:
+        """Start the system for a moment where only `fault`, which goes on holding it, keeps it down."""
+
+        def start(name: str) -> None:
+            if not self.held_by_others(name, fault):
+                self._restart(self._nodes[name])
+
+        return self.on_each(names, start)
 
     def revive(self, fault: int, names: Iterable[str]) -> Errors:
         """Start the system again where only `fault` kept it down."""
@@ -174,6 +297,7 @@ class Holds:
         errors |= self.on_each(held["off"], lambda name: self._boot(self._nodes[name]))
         errors |= self.on_each(held["paused"], lambda name: self._continue(self._nodes[name]))
         errors |= self.on_each(held["down"], lambda name: self._restart(self._nodes[name]))
+        errors |= self._readmit_one_by_one(held["out"])
         return errors
 
     def on_each(self, names: Iterable[str], action: Callable[[str], object]) -> Errors:

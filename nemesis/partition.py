@@ -21,7 +21,6 @@ from capsize.errors import no_such
 from capsize.nemesis.connectivity import Cuts
 from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds, drops
-from capsize.nemesis.target import resolve
 
 SHAPES = ("isolate", "halves", "ring", "bridge", "mute", "deaf")
 PROBE_WAIT_S = 1.0
@@ -51,7 +50,7 @@ class Partition(Fault):
             cuts = {"halves": halves, "ring": ring, "bridge": bridge}[self.shape](nodes, rng)
             targets: tuple[str, ...] = nodes
         else:
-            targets = resolve(self.target, nodes, situation.leader, rng)
+            targets = situation.whom(self.target, rng)
             rest = [name for name in nodes if name not in targets]
             cuts = {}
             if self.shape in ("isolate", "deaf"):

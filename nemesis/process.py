@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from capsize.cluster.node import ProcessState
 from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
-from capsize.nemesis.target import resolve
 
 
 def plan_nodes(fault: Fault, situation: Situation, rng: random.Random) -> Plan | Skip:
     """Resolve a fault that hits nodes one by one."""
-    targets = resolve(fault.target, situation.nodes, situation.leader, rng)
+    targets = situation.whom(fault.target, rng)
     return Plan(targets) if targets else Skip(f"no node is {fault.target!r} now")
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from capsize.errors import CapsizeError, UsageError
+from capsize.errors import CapsizeError, UsageError, no_such
 from capsize.nemesis.fault import Fault, fault_from_json
 from capsize.nemesis.kinds import Kind
 from capsize.nemesis.target import check_target
+from capsize.nemesis.trigger import ANY, After, Failpoint, Trigger, trigger_from_json
 from capsize.seed import stream
 
 PERIOD_S = 8.0
@@ -26,22 +27,35 @@ FULL_LENGTH_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault at one time. `nth`: which of its kind; it names the random stream that resolves "one" or "halves"."""
+    """One fault at one time. `nth`: which of its kind; it names the random stream that resolves "one" or "halves".
+
+    With `when` it waits for a trigger from `at_s` on. `name`: what triggers of other steps call it, if any do.
+    `quorum`: "keep", "lose", or "" for whatever the target says.
+    """
 
     at_s: float
     duration_s: float
     kind: str
     nth: int
     fault: Fault
+    when: Trigger | None = None
+    name: str = ""
+    quorum: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,) if self.name else ("",)
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as one JSON object."""
+        more = {"name": self.name, "when": self.when and self.when.to_json(), "quorum": self.quorum}
         return {
             "at_s": self.at_s,
             "duration_s": self.duration_s,
             "kind": self.kind,
             "nth": self.nth,
             "fault": self.fault.to_json(),
+            **{key: value for key, value in more.items() if value},
         }
 
 
@@ -88,7 +102,7 @@ def _timeline(seed: int, kind: Kind, time_limit_s: float, period_s: float) -> li
 def parse(text: str, *, where: str, nodes: Sequence[str] = ()) -> Schedule:
     """Return the schedule in `text`, as `Schedule.to_text` or a person wrote it; `where` names it in errors.
 
-    `nth` and `kind` may be left out. With `nodes`, targets are checked against them.
+    `nth` and `kind` may be left out; at_s too beside `when`. With `nodes`, targets are checked against them.
     """
     try:
         data = json.loads(text)
@@ -101,29 +115,78 @@ def parse(text: str, *, where: str, nodes: Sequence[str] = ()) -> Schedule:
         _step(item, counts, f"{where}: step {number}", nodes) for number, item in enumerate(data["steps"], start=1)
     ]
     seed = data.get("seed", 0)
-    if not isinstance(seed, int):
+    if isinstance(seed, bool) or not isinstance(seed, int):
         raise UsageError(f"{where}: seed is {seed!r}; expected a whole number")
-    return Schedule(tuple(sorted(steps, key=lambda step: (step.at_s, step.kind))), seed)
+    return Schedule(tuple(sorted(_linked(steps, where), key=lambda step: (step.at_s, step.kind))), seed)
+
+
+KEYS = ("at_s", "duration_s", "kind", "nth", "fault", "when", "name", "quorum")
+QUORUM_WORDS = ("keep", "lose", "any")
 
 
 def _step(item: object, counts: dict[str, int], where: str, nodes: Sequence[str]) -> Step:
     if not isinstance(item, Mapping):
         raise UsageError(f"{where}: {item!r} is no object with at_s, duration_s and fault")
-    times: list[float] = []
-    for key in ("at_s", "duration_s"):
-        value = item.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise UsageError(f"{where}: {key} is {value!r}; expected seconds, 0 or more")
-        times.append(float(value))
     try:
-        fault = fault_from_json(item.get("fault"))
+        for key in item:
+            if key not in KEYS:
+                raise no_such("key of a step", str(key), KEYS)
+        when = trigger_from_json(item["when"]) if "when" in item else None
+        at_s = _seconds(item, "at_s", 0.0 if when is not None else None)
+        duration_s = _seconds(item, "duration_s", None)
+        data = item.get("fault")
+        if isinstance(data, Mapping) and isinstance(when, Failpoint) and "target" not in data:
+            data = {**data, "target": when.node}
+        fault = fault_from_json(data)
         if nodes:
             check_target(fault.target, nodes)
+            if when is not None:
+                when.check(nodes)
+        kind, nth = item.get("kind", fault.word), item.get("nth")
+        if not isinstance(kind, str):
+            raise UsageError(f"kind is {kind!r}; expected a text")
+        if nth is not None and (isinstance(nth, bool) or not isinstance(nth, int)):
+            raise UsageError(f"nth is {nth!r}; expected a whole number")
+        name, quorum = item.get("name", ""), item.get("quorum", "")
+        if not isinstance(name, str):
+            raise UsageError(f"name is {name!r}; expected a text")
+        if quorum and quorum not in QUORUM_WORDS:
+            raise no_such("quorum", str(quorum), QUORUM_WORDS)
     except CapsizeError as error:
         raise UsageError(f"{where}: {error}") from error
-    kind = str(item.get("kind", fault.word))
-    nth = item.get("nth", counts.get(kind, 0))
-    counts[kind] = counts.get(kind, 0) + 1
-    if not isinstance(nth, int):
-        raise UsageError(f"{where}: nth is {nth!r}; expected a whole number")
-    return Step(times[0], times[1], kind, nth, fault)
+    counted = counts.get(kind, 0)
+    counts[kind] = counted + 1
+    return Step(
+        at_s, duration_s, kind, counted if nth is None else nth, fault, when, name, "" if quorum == "any" else quorum
+    )
+
+
+def _seconds(item: Mapping[Any, Any], key: str, otherwise: float | None) -> float:
+    value = item.get(key, otherwise)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise UsageError(f"{key} is {value!r}; expected seconds, 0 or more")
+    return float(value)
+
+
+def _linked(steps: Sequence[Step], where: str) -> list[Step]:
+    """Return the steps with every number that a trigger names turned into the name of that step."""
+    known = {step.name for step in steps if step.name}
+    if len(known) < sum(bool(step.name) for step in steps):
+        raise UsageError(f"{where}: two steps have the same name")
+    linked = list(steps)
+    for number, step in enumerate(steps, start=1):
+        if not isinstance(step.when, After) or step.when.step in known | {ANY}:
+            continue
+        wanted = step.when.step
+        if not wanted.isdigit() or not 1 <= int(wanted) <= len(steps) or int(wanted) == number:
+            raise UsageError(
+                f"{where}: step {number} waits for the step {wanted!r}, and none is called that; "
+                f"known: {', '.join(sorted(known)) or f'1 to {len(steps)}'}"
+            )
+        other = linked[int(wanted) - 1]
+        if other.name:
+            linked[number - 1] = replace(linked[number - 1], when=replace(step.when, step=other.name))
+        else:
+            linked[int(wanted) - 1] = replace(other, name=wanted)
+            known.add(wanted)
+    return linked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from capsize.errors import UsageError, no_such
 
@@ -18,7 +18,15 @@ SYMBOLS: dict[str, str] = {
     "minority": "the most nodes that leave a majority untouched",
     "majority": "the fewest nodes that are a majority",
     "all": "every node",
+    "old-leader": "the node that led before the present leader, and does not lead now",
+    "most-up-to-date": "the node whose log is longest; of several, one that does not lead",
+    "least-up-to-date": "the node whose log is shortest, of those that answer",
+    "keep-quorum": "the most nodes whose loss leaves a quorum, what other faults hold counted",
+    "lose-quorum": "the fewest nodes whose loss leaves no quorum, what other faults hold counted",
 }
+LEADERS = ("leader", "follower", "old-leader")
+LOGS = ("most-up-to-date", "least-up-to-date")
+QUORUMS = ("keep-quorum", "lose-quorum")
 
 
 def check_target(target: Target, nodes: Sequence[str]) -> None:
@@ -36,11 +44,27 @@ def check_target(target: Target, nodes: Sequence[str]) -> None:
 
 def asks_for_a_leader(target: Target) -> bool:
     """Return whether `target` can only be resolved while the leader is known."""
-    return target in ("leader", "follower")
+    return target in LEADERS
 
 
-def resolve(target: Target, nodes: Sequence[str], leader: str | None, rng: random.Random) -> tuple[str, ...]:
+def asks_for_status(target: Target) -> bool:
+    """Return whether `target` can only be resolved for a system that tells its status."""
+    return target in LEADERS or target in LOGS
+
+
+def resolve(
+    target: Target,
+    nodes: Sequence[str],
+    leader: str | None,
+    rng: random.Random,
+    *,
+    old_leader: str | None = None,
+    last_index: Mapping[str, int] | None = None,
+    quorum_without: Callable[[Collection[str]], bool] | None = None,
+) -> tuple[str, ...]:
     """Return the nodes that `target` means now, in the order of `nodes`; empty when it means nobody.
+
+    `last_index` and `quorum_without` are asked for by the targets that need them only.
 
     >>> resolve("leader", ["n1", "n2", "n3"], "n2", random.Random(1))
     ('n2',)
@@ -59,6 +83,12 @@ def resolve(target: Target, nodes: Sequence[str], leader: str | None, rng: rando
     if target == "follower":
         others = [name for name in nodes if name != leader]
         return (rng.choice(others),) if leader is not None and others else ()
+    if target == "old-leader":
+        return (old_leader,) if old_leader is not None else ()
+    if target in LOGS:
+        return _by_log(target == "most-up-to-date", nodes, leader, last_index or {}, rng)
+    if target in QUORUMS:
+        return _by_quorum(target == "keep-quorum", nodes, quorum_without or _majority_of(nodes), rng)
     size = {
         "one": 1,
         "some": rng.randint(1, count),
@@ -68,3 +98,33 @@ def resolve(target: Target, nodes: Sequence[str], leader: str | None, rng: rando
     }[target]
     chosen = set(rng.sample(list(nodes), size))
     return tuple(name for name in nodes if name in chosen)
+
+
+def _by_log(
+    longest: bool, nodes: Sequence[str], leader: str | None, last_index: Mapping[str, int], rng: random.Random
+) -> tuple[str, ...]:
+    if not last_index:
+        return ()
+    wanted = (max if longest else min)(last_index.values())
+    found = [name for name in nodes if last_index.get(name) == wanted]
+    others = [name for name in found if name != leader]
+    return (rng.choice(others or found),)
+
+
+def _by_quorum(
+    keep: bool, nodes: Sequence[str], quorum_without: Callable[[Collection[str]], bool], rng: random.Random
+) -> tuple[str, ...]:
+    chosen: list[str] = []
+    if not quorum_without(chosen):
+        return ()
+    for name in rng.sample(list(nodes), len(nodes)):
+        if quorum_without([*chosen, name]):
+            chosen.append(name)
+        elif not keep:
+            chosen.append(name)
+            break
+    return tuple(name for name in nodes if name in chosen)
+
+
+def _majority_of(nodes: Sequence[str]) -> Callable[[Collection[str]], bool]:
+    return lambda gone: len(nodes) - len(set(gone)) > len(nodes) // 2

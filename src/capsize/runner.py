@@ -27,6 +27,7 @@ from capsize.judging import judge, write_verdict
 from capsize.load import Load
 from capsize.nemesis.executor import Nemesis
 from capsize.nemesis.holds import Holds
+from capsize.nemesis.operator import Operator
 from capsize.observer import Observer
 from capsize.origin import origin
 from capsize.plan import Plan, plan, refuse_impossible
@@ -188,24 +189,18 @@ class _Run:
 
     def _load_and_faults(self, cluster: Cluster, recorder: Recorder) -> None:
         config, system = self.config, self.made.system
-        tells = "status" in system.capabilities()
-
-        def leader() -> tuple[str | None, int | None]:
-            node, term = cluster.leader()
-            return (node.name if node else None), term
-
+        operator = Operator(cluster)
         load = Load(
             self.made.workload, [node.name for node in cluster.nodes],
             make=lambda name, process: system.client(cluster.node(name), process),
             recorder=recorder, clock=self.clock, rate=config.rate, timeout_s=config.timeout_s,
         )  # fmt: skip
-        holds = Holds(cluster.nodes, cluster.restart)
+        holds = Holds(cluster.nodes, cluster.restart, operator)
         crashes = Crashes(cluster, holds, recorder)
-        observer = Observer(leader if tells else None, crashes, recorder)
+        observer = Observer(operator.leader if operator.has("status") else None, crashes, recorder)
         nemesis = Nemesis(
-            self.made.schedule, holds, record=recorder.nemesis, leader=leader if tells else lambda: (None, None),
-            clock=self.clock,
-        )  # fmt: skip
+            self.made.schedule, holds, record=recorder.nemesis, leader=operator.leader, clock=self.clock
+        )
 
         def look(phase: str) -> None:
             load.watch()

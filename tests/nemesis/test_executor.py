@@ -77,14 +77,14 @@ def test_every_fault_is_intended_injected_probed_healed_and_probed_again(fault: 
 def test_the_intent_is_recorded_before_anything_is_done() -> None:
     stage = Stage(Kill("leader"))
     orders_at_intent: list[int] = []
-    record = stage.nemesis._write
+    record = stage.nemesis._stage.record
 
     def note(word: str, value: Mapping[str, Any]) -> None:
         if value["phase"] == "intend":
             orders_at_intent.append(len(stage.world.orders))
         record(word, value)
 
-    stage.nemesis._write = note
+    stage.nemesis._stage.record = note
     stage.play()
     assert orders_at_intent == [0]
 
@@ -169,7 +169,7 @@ def test_a_nemesis_line_that_cannot_be_written_keeps_no_fault_from_being_healed(
         if value["phase"] == "probe":
             raise OSError("disk full")
 
-    stage.nemesis._write = broken
+    stage.nemesis._stage.record = broken
     stage.play()
     assert not any(stage.world.frozen.values())
 

@@ -1,0 +1,117 @@
+"""Strikes a node at an exact place of its own code: the failpoint is armed, and the node dies or waits there.
+
+A kill is done by the node itself, at that very instruction. For any other fault the node stops itself there
+(SIGSTOP), the fault strikes while it stands, and then it goes on. Seen from outside both times: by the process table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from capsize.nemesis.holds import SIGCONT, Holds
+from capsize.nemesis.lookout import LogTail
+from capsize.nemesis.trigger import Failpoint
+
+POLL_S = 0.005
+LEADER_EVERY_S = 0.1
+SAID_WITHIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """The node that reached the place, its exit code where it died there, and the line of its log that says so."""
+
+    node: str
+    code: int | None
+    said: str
+
+
+class Ambush:
+    """One armed failpoint. `action` is "crash" or "pause"."""
+
+    def __init__(self, number: int, trigger: Failpoint, action: str, holds: Holds, ending: threading.Event) -> None:
+        self._number = number
+        self._trigger = trigger
+        self._action = action
+        self._holds = holds
+        self._ending = ending
+        self._log: LogTail | None = None
+
+    def lie_in_wait(self, name: str, move: Callable[[], str | None]) -> Caught | str:
+        """Arm `name` and wait; return who was caught, or why nobody was.
+
+        `move` says on whom to lie in wait from now on, when that has changed (the leader is another one); None: stay.
+        """
+        until = time.monotonic() + self._trigger.within_s if self._trigger.within_s else None
+        self._arm(name)
+        looked = time.monotonic()
+        try:
+            while not self._ending.is_set() and (until is None or time.monotonic() < until):
+                state = self._holds.node(name).process()
+                if not state.alive:
+                    if self._taken_by_others(name):
+                        return f"{name} was taken down by another fault before it reached {self._trigger.place}"
+                    if self._action == "crash":
+                        return Caught(name, state.code, self._said())
+                    return f"{name} ended before it reached {self._trigger.place}"
+                if self._action == "pause" and state.state in ("T", "t") and not self._holds.held("paused", name):
+                    return Caught(name, None, self._said())
+                if time.monotonic() - looked >= LEADER_EVERY_S:
+                    other = move()
+                    if other is not None and other != name:
+                        self._disarm(name)
+                        name = other
+                        self._arm(name)
+                    looked = time.monotonic()
+                self._ending.wait(POLL_S)
+        except BaseException:
+            self._give_up(name)
+            raise
+        self._give_up(name)
+        return f"{name} did not reach {self._trigger.place} in time"
+
+    def release(self, name: str) -> None:
+        """Let a node that waits at the place go on, unless a fault keeps it paused or took it down."""
+        node = self._holds.node(name)
+        if self._action == "pause" and not self._holds.held("paused", name) and node.process().alive:
+            node.signal(SIGCONT)
+
+    def _arm(self, name: str) -> None:
+        self._log = LogTail(self._holds, name)
+        if self._action == "crash":
+            self._holds.keep_down(self._number, [name])  # from now on its death is no crash of its own
+        count = f"@{self._trigger.nth}" if self._trigger.nth != 1 else ""
+        self._holds.operator.arm(name, self._trigger.place, self._action + count)
+
+    def _disarm(self, name: str) -> None:
+        self._holds.operator.arm(name, self._trigger.place, "off")
+        if self._action == "crash":
+            self._holds.revive(self._number, [name])  # a start does nothing to one that runs
+
+    def _give_up(self, name: str) -> None:
+        """Disarm what may still be armed; a node that reached the place meanwhile is started, or goes on."""
+        with contextlib.suppress(Exception):  # a clean-up: on a node that is down or out of reach nothing is armed long
+            self._holds.operator.arm(name, self._trigger.place, "off")
+        if self._action == "crash":
+            self._holds.revive(self._number, [name])
+        else:
+            self.release(name)
+
+    def _taken_by_others(self, name: str) -> bool:
+        return self._holds.held_by_others(name, self._number)
+
+    def _said(self) -> str:
+        """Return the line of the node's log that names the place; empty where the system writes none."""
+        until = time.monotonic() + SAID_WITHIN_S
+        while self._log is not None:
+            for line in self._log.new_lines():
+                if self._trigger.place in line:
+                    return line
+            if time.monotonic() >= until:
+                break
+            time.sleep(POLL_S)
+        return ""

@@ -1,0 +1,307 @@
+"""One step of a schedule, from its trigger to the proof that it is healed; every phase goes into the history.
+
+What is intended is recorded before it is done; whatever half-failed is healed all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from capsize.clock import Clock
+from capsize.nemesis.ambush import Ambush, Caught
+from capsize.nemesis.fault import Declined, Plan, Probe, Situation, Skip
+from capsize.nemesis.holds import Errors, Holds, drops
+from capsize.nemesis.lookout import Lookout
+from capsize.nemesis.process import Kill
+from capsize.nemesis.schedule import Step
+from capsize.nemesis.target import LOGS, QUORUMS
+from capsize.nemesis.trigger import After, AfterHeal, Failpoint, Trigger
+from capsize.seed import stream
+
+log = logging.getLogger(__name__)
+
+Record = Callable[[str, Mapping[str, Any]], object]
+"""Writes one nemesis line: its word and its value."""
+LeaderOf = Callable[[], tuple[str | None, int | None]]
+"""Asks the cluster who leads now, in which term."""
+
+HEAL_TRIES = 3
+HEAL_AGAIN_S = 0.5
+LEADER_POLL_S = 0.1
+PATIENCE_S = 2.0
+"""An election or two: how much longer than its own length a fault waits for a leader to hit."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """What the steps of one schedule share. `planning`: targets are resolved, and what they cost is noted, one by one.
+
+    `active` names the faults that hold now, by their numbers.
+    """
+
+    seed: int
+    holds: Holds
+    record: Record
+    leader: LeaderOf
+    clock: Clock
+    ending: threading.Event
+    lookout: Lookout
+    planning: threading.Lock
+    active: dict[int, str]
+    changed: Callable[[], object]
+
+
+class Strike:
+    """Carries out one step; `run` returns when it is healed."""
+
+    def __init__(self, number: int, step: Step, stage: Stage) -> None:
+        self.number = number
+        self.step = step
+        self.stage = stage
+        self.fault = step.fault
+        self._told: dict[str, Any] = {"id": number, "kind": step.kind, "fault": step.fault.to_json()}
+        if step.when is not None:
+            self._told["when"] = step.when.to_json()
+        self._intent: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Wait for the trigger, if there is one, and strike."""
+        try:
+            self._run(self.step.when)
+        except Exception as error:  # resolving asks the cluster: what it cannot tell is a harness finding
+            self._record("error", landed=False, detail={"error": f"{type(error).__name__}: {error}"})
+            log.debug("fault %s", self.step.kind, exc_info=True)
+
+    def _run(self, when: Trigger | None) -> None:
+        if isinstance(when, Failpoint):
+            self._from_ambush(when)
+            return
+        detail: dict[str, Any] = {}
+        if when is not None:
+            seen = self.stage.lookout.wait(when)
+            if seen is None:
+                self._skip(f"its trigger did not come: {when}")
+                return
+            detail["trigger"] = dict(seen)
+        with self._planned(self._until_ns()) as plan:
+            if plan is not None:
+                self._strike(plan, detail, lambda: self.fault.inject(self.number, plan, self.stage.holds))
+
+    # -- planning ----------------------------------------------------------------------------------------------
+    @contextmanager
+    def _planned(self, until_ns: int) -> Iterator[Plan | None]:
+        """Resolve the target and note what it costs until the end; None when it was skipped."""
+        plan = self._plan(until_ns)
+        try:
+            yield plan
+        finally:
+            self.stage.holds.unreserve(self.number)
+
+    def _plan(self, until_ns: int) -> Plan | None:
+        fault, stage = self.fault, self.stage
+        situation = self._situation(until_ns)
+        rng = stream(stage.seed, "target", self.step.kind, self.step.nth)
+        with stage.planning:
+            claimed = stage.holds.claimed_by(fault.claims)
+            if claimed:
+                self._skip(f"another change of the {fault.claims} is under way")
+                return None
+            plan = fault.plan(situation, rng, stage.holds)
+            if isinstance(plan, Plan):
+                gone = plan.targets if fault.impairs and not plan.cuts else ()
+                left = stage.holds.remains(plan.cuts, gone, voters=self._voters())
+                if situation.quorum == "keep" and not left.quorum:
+                    plan = Skip(f"no quorum would be left without {', '.join(plan.targets)}")
+                else:
+                    stage.holds.reserve(self.number, gone, plan.cuts, fault.claims)
+        if isinstance(plan, Skip):
+            self._skip(plan.reason)
+            return None
+        self._told["targets"] = list(plan.targets)
+        detail: dict[str, Any] = {"leader": situation.leader, "term": situation.term}
+        if plan.cuts:
+            detail |= {"cuts": drops(plan.cuts), "leaders_possible": list(left.leaders)}
+        self._intent = detail
+        return plan
+
+    def _situation(self, until_ns: int) -> Situation:
+        """Return who leads; a fault that needs a leader waits for one, somewhat longer than it would have lasted."""
+        stage, target = self.stage, self.fault.target
+        leader, term = stage.leader()
+        until_ns += int(PATIENCE_S * 1e9)
+        while leader is None and target in ("leader", "follower") and stage.clock.now_ns() < until_ns:
+            if stage.ending.wait(LEADER_POLL_S):
+                break
+            leader, term = stage.leader()
+        quorum = self.step.quorum if self.fault.impairs else ""
+        voters = self._voters() if quorum or target in QUORUMS else None
+
+        def quorum_without(names: Any) -> bool:
+            return stage.holds.remains({}, names, voters=voters).quorum
+
+        return Situation(
+            stage.holds.names,
+            leader,
+            term,
+            old_leader=stage.holds.operator.old_leader(leader) if target == "old-leader" else None,
+            last_index=stage.holds.operator.last_index() if target in LOGS else {},
+            quorum_without=quorum_without,
+            quorum=quorum,
+        )
+
+    def _voters(self) -> tuple[str, ...] | None:
+        """Return the voters of now where a quorum is to be counted and the system tells."""
+        needed = self.step.quorum or self.fault.target in QUORUMS
+        return self.stage.holds.operator.voters() if needed and self.stage.holds.asks else None
+
+    def _until_ns(self) -> int:
+        return self.stage.clock.now_ns() + int(self.step.duration_s * 1e9)
+
+    # -- striking ----------------------------------------------------------------------------------------------
+    def _strike(
+        self, plan: Plan, detail: Mapping[str, Any], inject: Callable[[], Errors], caught: Caught | None = None
+    ) -> None:
+        fault, stage = self.fault, self.stage
+        until_ns = self._until_ns()
+        if caught is None:
+            self._intend(detail)
+        self._activate(plan)
+        said: Mapping[str, Any] = {}
+        try:
+            errors = inject()
+            self._record("inject", detail=_told(errors))
+            stage.lookout.note(After.word, *self.step.names)
+            if errors:
+                self._record("error", detail={"error": "the fault failed half-way", **errors})
+            probe = fault.probe(plan, stage.holds)
+            seen = dict(probe.seen) | ({"failpoint": _caught(caught)} if caught is not None else {})
+            self._record("probe", landed=probe.holds and not errors, detail=seen)
+            said = fault.during(self.number, plan, stage.holds, self._wait(until_ns))
+        except Declined as declined:
+            self._skip(str(declined))
+        except Exception as error:
+            self._record("error", landed=False, detail={"error": f"{type(error).__name__}: {error}"})
+            log.debug("fault %s", self.step.kind, exc_info=True)
+        finally:
+            self._heal(plan, said)
+            stage.active.pop(self.number, None)
+            stage.changed()
+
+    def _wait(self, until_ns: int) -> Callable[[float | None], bool]:
+        # A fault that found its target late still holds for a while: half its length, at least.
+        clock, ending = self.stage.clock, self.stage.ending
+        end_ns = max(until_ns, clock.now_ns() + int(self.step.duration_s * 5e8))
+
+        def wait(seconds: float | None) -> bool:
+            left_s = (end_ns - clock.now_ns()) / 1e9
+            ending.wait(max(0.0, left_s if seconds is None else min(seconds, left_s)))
+            return ending.is_set() or clock.now_ns() >= end_ns
+
+        return wait
+
+    def _heal(self, plan: Plan, said: Mapping[str, Any]) -> None:
+        fault, holds, clock = self.fault, self.stage.holds, self.stage.clock
+        errors: Errors = {}
+        probe: Probe | None = None
+        until_ns = clock.now_ns() + int(fault.heal_within_s * 1e9)
+        tries = 0
+        while tries < HEAL_TRIES or clock.now_ns() < until_ns:
+            if tries and fault.heal_within_s:
+                threading.Event().wait(HEAL_AGAIN_S)
+            try:
+                errors = fault.heal(self.number, plan, holds)
+                if tries == 0:
+                    self._record("heal", detail=dict(said) | _told(errors))
+                probe = None if errors else fault.heal_probe(plan, holds)
+            except Exception as error:  # a heal is a clean-up: tried again, then told, never in the way of the next
+                errors = {"nemesis": f"{type(error).__name__}: {error}"}
+            tries += 1
+            if probe is not None and probe.holds:
+                break
+        healed = probe is not None and probe.holds
+        self._record("heal-probe", landed=healed, detail=dict(probe.seen) if probe is not None else {})
+        if not healed:
+            self._record("error", detail={"error": "not healed", **errors, **(dict(probe.seen) if probe else {})})
+        self.stage.lookout.note(AfterHeal.word, *self.step.names)
+
+    # -- at an exact place of the code -------------------------------------------------------------------------
+    def _from_ambush(self, trigger: Failpoint) -> None:
+        """Catch a node at the place; a kill happens there and then, any other fault while the node stands there."""
+        aim, crash = trigger.node, isinstance(self.fault, Kill)
+        until_ns = self._until_ns() + int(trigger.within_s * 1e9)
+        whole, self.fault = self.fault, replace(self.fault, target=aim)
+        situation = self._situation(until_ns)
+        names = situation.whom(aim, stream(self.stage.seed, "target", self.step.kind, self.step.nth))
+        if not names:
+            self._skip(f"no node is {aim!r} now")
+            return
+        self.fault = replace(whole, target=names if whole.target == aim else whole.target)
+        self._told["targets"] = list(names)
+        self._intent = {"leader": situation.leader, "term": situation.term}
+        self._intend({"armed": trigger.place})
+        ambush = Ambush(self.number, trigger, "crash" if crash else "pause", self.stage.holds, self.stage.ending)
+
+        def move() -> str | None:
+            return self.stage.leader()[0] if aim == "leader" else None
+
+        caught = ambush.lie_in_wait(names[0], move)
+        if isinstance(caught, str):
+            self._skip(caught)
+            return
+        if self.fault.target == names:
+            self.fault = replace(self.fault, target=(caught.node,))
+        self._told["targets"] = [caught.node]
+        if crash:
+            plan = Plan((caught.node,))
+            self.stage.holds.reserve(self.number, plan.targets, {}, "")
+            try:
+                self._strike(plan, {}, dict, caught)
+            finally:
+                self.stage.holds.unreserve(self.number)
+            return
+        try:
+            with self._planned(self._until_ns()) as found:
+                if found is not None:
+                    self._strike(found, {}, self._injecting(found, ambush, caught), caught)
+        finally:
+            ambush.release(caught.node)
+
+    def _injecting(self, plan: Plan, ambush: Ambush, caught: Caught) -> Callable[[], Errors]:
+        def inject() -> Errors:
+            try:
+                return self.fault.inject(self.number, plan, self.stage.holds)
+            finally:
+                ambush.release(caught.node)
+
+        return inject
+
+    # -- telling -----------------------------------------------------------------------------------------------
+    def _intend(self, detail: Mapping[str, Any]) -> None:
+        self._record("intend", detail=self._intent | dict(detail))
+
+    def _activate(self, plan: Plan) -> None:
+        self.stage.active[self.number] = f"{self.step.kind} {','.join(plan.targets)}"
+        self.stage.changed()
+
+    def _skip(self, reason: str) -> None:
+        self._record("skip", landed=False, detail={"reason": reason})
+
+    def _record(self, phase: str, **more: Any) -> None:
+        value = {"targets": [], **self._told, "phase": phase, **more}
+        try:
+            self.stage.record(self.step.kind, value)
+        except Exception:  # a full store must not keep a fault from being healed; the runner sees the same error
+            log.debug("a nemesis line was not recorded: %s", self.step.kind)
+
+
+def _told(errors: Errors) -> dict[str, Any]:
+    return {"errors": errors} if errors else {}
+
+
+def _caught(caught: Caught) -> dict[str, Any]:
+    return {key: value for key, value in (("node", caught.node), ("code", caught.code), ("said", caught.said)) if value}
