@@ -42,12 +42,13 @@ class RoughLinks:
         weather, rng = self._weather, self._rng
         if rng.random() < weather.loss:
             return True
-        if rng.random() < weather.doubled:
+        doubled = rng.random() < weather.doubled
+        if doubled:
             self._send_late(peer, frame)
         if rng.random() < weather.late:
             self._send_late(peer, frame)
             return True
-        return self._links.send(peer, frame)
+        return self._links.send(peer, frame) or doubled  # the copy may still arrive: it is not certain to be lost
 
     def _send_late(self, peer: str, frame: bytes) -> None:
         delay_s = self._rng.uniform(*self._weather.late_ms) / 1000

@@ -26,6 +26,7 @@ from capsize.store import explained
 from capsize.verdict import Axis, Verdict
 
 CLEAN = "(clean)"
+CALMER = {"election_timeout_ms": "300-600", "heartbeat_ms": "50"}
 HASTY = {"election_timeout_ms": "150-300", "heartbeat_ms": "30"}
 TRUSTING = {"pre_vote": "off", "protect_leader": "off", "check_quorum": "off"}
 """Raft as the paper's figures have it, without what the thesis added: candidates disturb, old leaders linger."""
@@ -60,18 +61,18 @@ class Rung:
 LADDER = (
     Rung("kills", 5, ("kill", "partition"), {"retries": "1", "snapshot_every": "0"}),
     Rung("weather", 5, ("isolate-leader", "halves", "kill-leader"),
-         {**TRUSTING, "weather": "rough", "append_max": "1", "snapshot_every": "0"}),
+         {**TRUSTING, **CALMER, "weather": "rough", "append_max": "1", "snapshot_every": "0"}),
     Rung("power", 3, ("power-loss", "slow-disk", "isolate-leader"),
          {"check_quorum": "off", "parallel_append": "on", "snapshot_every": "0"}),
     Rung("snapshots", 3, ("isolate-leader", "kill", "one-way"),
          {"snapshot_every": "15", "append_max": "3", "retries": "2"}, rate=400.0, concurrency=4),
-    Rung("even", 4, ("halves", "ring", "power-loss"), {**TRUSTING, "weather": "rough", "snapshot_every": "40"}),
+    Rung("even", 4, ("halves", "ring", "power-loss"), {**TRUSTING, **CALMER, "snapshot_every": "40"}),
     Rung("reads", 5, ("isolate-leader", "pause-process", "bridge"),
-         {**TRUSTING, "apply_delay_ms": "15", "weather": "rough"}, workload="register", rate=400.0, concurrency=3),
+         {**TRUSTING, "apply_delay_ms": "15"}, workload="register", rate=400.0, concurrency=3),
     Rung("disks", 3, ("dead-disk", "full-disk", "power-loss"), {"disk_stall_ms": "0", "append_max": "3"},
          may_end=True),
     Rung("tails", 5, ("isolate-leader", "halves", "one-way"),
-         {**TRUSTING, "append_max": "1", "snapshot_every": "25", "weather": "rough"}, rate=500.0, concurrency=6),
+         {**TRUSTING, **CALMER, "append_max": "1", "snapshot_every": "25", "weather": "rough"}, rate=500.0, concurrency=6),
 )  # fmt: skip
 
 

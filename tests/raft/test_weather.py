@@ -54,6 +54,20 @@ def test_late_messages_are_overtaken():
     assert list(map(int, frames)) != list(range(40))
 
 
+def test_a_message_whose_copy_may_still_arrive_is_not_said_to_be_lost():
+    """The sender may tell a client that nothing was done when its message surely did not leave."""
+
+    class Unreachable:
+        def send(self, peer: str, frame: bytes) -> bool:
+            return False
+
+    async def send(weather: Weather) -> bool:
+        return RoughLinks(Unreachable(), weather, random.Random(7)).send("n2", b"x")
+
+    assert asyncio.run(send(Weather(doubled=1.0))) is True
+    assert asyncio.run(send(Weather())) is False
+
+
 def test_the_weather_is_part_of_the_configuration():
     assert parse_config(GOOD).weather is None
     assert parse_config({**GOOD, "weather": {"loss": 0.1, "late_ms": [1, 2]}}).weather == Weather(0.1, late_ms=(1, 2))
