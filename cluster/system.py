@@ -27,6 +27,8 @@ class NodeStatus:
     commit_index: int | None = None
     applied_index: int | None = None
     last_index: int | None = None
+    base_index: int | None = None
+    """Up to where a snapshot has replaced the log."""
 
 
 class System(ABC):
@@ -78,6 +80,14 @@ class System(ABC):
         """
         return {}
 
+    def own_client(self, workload: str, node: Node, process: int) -> Client | None:
+        """Return an unopened client that has this workload's operations itself; None where the map's will do.
+
+        Without it, sets, queues and locks are built on `read` and `cas` of the map (docs/workloads.md). It must also
+        do `write`, with which the cluster is found ready.
+        """
+        return None
+
     def transfer_leadership(self, leader: Node, to: Node) -> None:
         """Ask `leader` to hand over to `to`; returns when it was asked."""
         raise NotImplementedError
@@ -94,7 +104,10 @@ class System(ABC):
         raise NotImplementedError
 
     def remove_member(self, through: Node, node: Node) -> None:
-        """Ask the cluster, through the running node `through`, to remove `node` from its voters; bounded."""
+        """Ask the cluster, through the running node `through`, to remove `node` from its voters; bounded.
+
+        Returns only when the removal is committed: the nemesis may destroy `node`'s data next.
+        """
         raise NotImplementedError
 
     def snapshot(self, node: Node) -> None:

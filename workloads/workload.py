@@ -17,6 +17,9 @@ from capsize.seed import stream
 
 if TYPE_CHECKING:
     from capsize.checker.checker import Checker
+    from capsize.client import Client
+    from capsize.cluster.node import Node
+    from capsize.cluster.system import System
 
 OPS_PER_KEY = 150
 LIVE_KEYS = 4
@@ -47,6 +50,20 @@ class Workload(ABC):
     @abstractmethod
     def checkers(self) -> list[Checker]:
         """Return what judges the history."""
+
+    def fit(self, system: System) -> System:
+        """Return `system` with clients that can do what this workload asks: its own, or built on its map's."""
+        of_map, own = system.client, system.own_client
+
+        def client(node: Node, process: int) -> Client:
+            return own(self.name, node, process) or self.on_map(of_map(node, process), process)
+
+        system.client = client  # type: ignore[method-assign]
+        return system
+
+    def on_map(self, of_map: Client, process: int) -> Client:
+        """Return a client of this workload's operations, made of a map's."""
+        return of_map
 
     def generations(self, thread: int) -> Iterator[tuple[random.Random, int, list[int]]]:
         """Return (random stream, unique number, the keys that live now) for each request of `thread`.

@@ -50,7 +50,8 @@ def plan(config: RunConfig) -> Plan:
         for kind in kinds:
             if kind.asks_for_a_leader:
                 raise Refused(f"--faults: {kind.word} hits the leader, but {config.system} does not tell who leads")
-    return Plan(config, system, workload(config.seed, config.nodes * config.concurrency), kinds, schedule)
+    asked = workload(config.seed, config.nodes * config.concurrency)
+    return Plan(config, asked.fit(system), asked, kinds, schedule)
 
 
 def refuse_impossible(made: Plan, backend: Backend) -> None:
