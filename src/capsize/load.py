@@ -52,7 +52,7 @@ class Worker:
         self._processes = processes if processes is not None else itertools.count(thread + threads, threads)
         self._make = make
         self._recorder = recorder
-        self._reads = reads
+        self.reads = reads
         self._timeout_s = timeout_s
         self._clock = clock
         self._client: Client | None = None
@@ -86,7 +86,7 @@ class Worker:
         except DefiniteError as definite:
             outcome, error = "fail", str(definite)
         except Exception as unknown:  # whatever a client raises: not known to have failed is not known
-            certain = not asked or op.f in self._reads
+            certain = not asked or op.f in self.reads
             outcome, error = ("fail" if certain else "info"), f"{type(unknown).__name__}: {unknown}"
             error = error if asked else f"no client: {error}"
         with self._lock:
@@ -115,7 +115,7 @@ class Worker:
             self._flight = None
             self._epoch += 1
             self._client = None
-            outcome: Outcome = "fail" if op.f in self._reads else "info"
+            outcome: Outcome = "fail" if op.f in self.reads else "info"
             error = f"the client did not come back within {waited_s:.1f} s"
             self.reply, self.error = None, error
             self._recorder.complete(self.process, op, self.node, outcome, error=error)
