@@ -72,7 +72,7 @@ LADDER = (
     Rung("disks", 3, ("dead-disk", "full-disk", "power-loss"), {"disk_stall_ms": "0", "append_max": "3"},
          may_end=True),
     Rung("tails", 5, ("isolate-leader", "halves", "one-way"),
-         {**TRUSTING, **CALMER, "append_max": "1", "snapshot_every": "25", "weather": "rough"}, rate=500.0, concurrency=6),
+         {**TRUSTING, "append_max": "1", "snapshot_every": "25"}, rate=400.0, concurrency=3),
 )  # fmt: skip
 
 
