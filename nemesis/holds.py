@@ -24,7 +24,7 @@ SIGCONT = 18
 HEALING = -2
 """The number under which a node is held while its last fault is being undone."""
 
-DISK_STATES = ("frozen", "slow", "full", "dead", "off")
+DISK_STATES = ("frozen", "slow", "full", "dead", "off", "wiped")
 """What a disk can be held as; one at a time on one node."""
 
 IMPAIRED = ("down", "paused", "out", *DISK_STATES)
@@ -50,6 +50,13 @@ class Holds:
         self._held: dict[str, dict[str, set[int]]] = {
             state: {name: set() for name in self._nodes} for state in IMPAIRED
         }
+        self._expelled: set[str] = set()
+        self.ended_by: dict[str, str] = {}
+        """Node -> what ended its process when it was last asked to stop."""
+        self.pid_before: dict[str, int | None] = {}
+        """Node -> the process that was asked to stop last."""
+        self.bases: dict[str, int | None] = {}
+        """Node -> where its log began before it was last asked for a snapshot."""
         self.steps: dict[str, tuple[str, ...]] = {}
         """Node -> the confirmed steps of its last loss of power."""
 
@@ -74,6 +81,10 @@ class Holds:
     def excused(self, name: str) -> bool:
         """Return whether a process of `name` that is gone may be gone because of a fault."""
         return any(self.held(state, name) for state in ("down", "out", "full", "dead", "off"))
+
+    def may_die(self, name: str) -> bool:
+        """Return whether SIGKILL ends the process of `name` at once: one that hangs in a frozen disk waits for it."""
+        return not (self.held("frozen", name) or self.held("slow", name))
 
     def held_by_others(self, name: str, fault: int) -> bool:
         """Return whether a fault other than `fault` may keep the process of `name` from running."""
@@ -153,10 +164,15 @@ class Holds:
         return self.on_each(receivers, reroute)
 
     # -- members -----------------------------------------------------------------------------------------------
+    def keep_disk(self, fault: int, names: Iterable[str]) -> None:
+        """Keep the disks of these nodes from other faults: `fault` is about to wipe them."""
+        self._hold("wiped", fault, names, lambda node: None)
+
     def expel(self, fault: int, names: Iterable[str]) -> Errors:
         """Have these nodes removed from the cluster's members, one after the other."""
         errors: Errors = {}
         for name in names:
+            self._expelled.add(name)
             errors |= self._hold("out", fault, [name], lambda node: self.operator.remove(node.name))
         return errors
 
@@ -165,23 +181,22 @@ class Holds:
         errors: Errors = {}
         for name in names:
             errors |= self._release("out", fault, [name], lambda node: self._readmit(node, fault))
-        return errors
+        return errors or self._release("wiped", fault, names, lambda node: None)
 
     def wipe(self, fault: int, names: Iterable[str]) -> Errors:
         """Empty the data directories of these nodes, which must be down."""
         assert all(fault in self._held["out"][name] and fault in self._held["down"][name] for name in names)
         return self.on_each(names, lambda name: self._nodes[name].wipe())
 
-    def _readmit_one_by_one(self, names: Iterable[str]) -> Errors:
-        errors: Errors = {}
-        for name in names:
-            errors |= self.on_each([name], lambda name: self._readmit(self._nodes[name], HEALING))
-        return errors
+    def files(self, name: str) -> list[str]:
+        """Return what lies in the data directory of `name`, seen from the node itself."""
+        found = self._nodes[name].run(["ls", "-A", self._nodes[name].data_dir])
+        return found.out.split()
 
     def _readmit(self, node: Node, fault: int) -> None:
         """Have `node` taken in: one that ended when it was removed, or was wiped, comes back as a new, empty member."""
         with self._lock:
-            others = [state for state in ("down", "full", "dead", "off") if self._held[state][node.name] - {fault}]
+            others = [s for s in ("down", "full", "dead", "off") if self._held[s][node.name] - {fault, HEALING}]
         if others:
             raise BackendError(f"another fault keeps {node.name} {others[0]}")
         if node.process().alive:
@@ -203,22 +218,22 @@ class Holds:
         """Excuse the system on these nodes from running, and do nothing to it."""
         return self._hold("down", fault, names, lambda node: None)
 
-    def stop(self, fault: int, names: Iterable[str], *, grace_s: float) -> tuple[Errors, dict[str, str]]:
-        """SIGTERM the system on these nodes, SIGKILL those that run on after `grace_s`; tell how each one ended."""
-        how: dict[str, str] = {}
+    def stop(self, fault: int, names: Iterable[str], *, grace_s: float) -> Errors:
+        """SIGTERM the system on these nodes, SIGKILL those that run on after `grace_s`; `ended_by` tells of each."""
 
         def end(node: Node) -> None:
             began = time.monotonic()
+            self.pid_before[node.name] = node.process().pid
             node.signal(SIGTERM)
             while node.process().alive:
                 if time.monotonic() - began >= grace_s:
                     node.kill(wait_s=2.0)
-                    how[node.name] = f"SIGTERM, and SIGKILL after {grace_s:g} s"
+                    self.ended_by[node.name] = f"SIGKILL, {grace_s:g} s after SIGTERM"
                     return
                 time.sleep(0.01)
-            how[node.name] = f"SIGTERM, ended after {time.monotonic() - began:.2f} s"
+            self.ended_by[node.name] = f"SIGTERM, after {time.monotonic() - began:.2f} s"
 
-        return self._hold("down", fault, names, end), how
+        return self._hold("down", fault, names, end)
 
     def bounce(self, fault: int, names: Iterable[str]) -> Errors:
         """Start the system for a moment where only `fault`, which goes on holding it, keeps it down."""
@@ -297,7 +312,8 @@ class Holds:
         errors |= self.on_each(held["off"], lambda name: self._boot(self._nodes[name]))
         errors |= self.on_each(held["paused"], lambda name: self._continue(self._nodes[name]))
         errors |= self.on_each(held["down"], lambda name: self._restart(self._nodes[name]))
-        errors |= self._readmit_one_by_one(held["out"])
+        for name in sorted(self._expelled):  # a removal that was not answered may have happened all the same
+            errors |= self.on_each([name], lambda name: self._readmit(self._nodes[name], HEALING))
         return errors
 
     def on_each(self, names: Iterable[str], action: Callable[[str], object]) -> Errors:

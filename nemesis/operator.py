@@ -92,45 +92,46 @@ class Operator:
 
     # -- what it is asked to do --------------------------------------------------------------------------------
     def remove(self, name: str, *, within_s: float = 5.0) -> None:
-        """Have `name` removed from the voters; returns once the members say so. Raises what the last try raised."""
-        self._until(
-            lambda through: self.system.remove_member(through, self.node(name)),
-            lambda: (voters := self.voters()) is not None and name not in voters,
-            f"{name} is still a voter",
-            within_s,
-            but=name,
+        """Have `name` removed from the voters; returns only once a request for it was answered: it is committed.
+
+        That the members do not name it any more is not enough: a change counts from when it is in the log, and may
+        still be undone. Raises what the last try raised.
+        """
+        self._through_others(
+            name, lambda through: self.system.remove_member(through, self.node(name)), lambda: False, within_s
         )
 
     def add(self, name: str, *, within_s: float = 10.0, voting: bool = True) -> None:
-        """Have `name` taken in; returns once the members say so, or, without `voting`, once it was asked for."""
-        if not voting:
-            self._until(lambda through: self.system.add_member(through, self.node(name)), None, "", within_s, but=name)
-            return
-        self._until(
-            lambda through: self.system.add_member(through, self.node(name)),
-            lambda: (voters := self.voters()) is not None and name in voters,
-            f"{name} is no voter yet",
-            within_s,
-            but=name,
-        )
+        """Have `name` taken in; returns once the members name it, or, without `voting`, once a request was taken."""
 
-    def _until(
-        self, ask: Callable[[Node], object], done: Callable[[], bool] | None, missing: str, within_s: float, *, but: str
+        def votes() -> bool:
+            voters = self.voters() if voting else None
+            return voters is not None and name in voters
+
+        def ask(through: Node) -> None:
+            self.system.add_member(through, self.node(name))
+            if voting and not votes():
+                raise CapsizeError(f"{name} is no voter yet")
+
+        self._through_others(name, ask, votes, within_s)
+
+    def _through_others(
+        self, name: str, ask: Callable[[Node], object], done: Callable[[], bool], within_s: float
     ) -> None:
-        """Ask through one node after the other until it is done; once it was taken, where nothing tells."""
+        """Ask through one node after the other, `name` last, until one has done it or it is `done` already."""
         deadline = time.monotonic() + within_s
-        last: Exception = CapsizeError(missing)
-        while done is None or not done():
-            for through in [node for node in self._answering() if node.name != but] or list(self._cluster.nodes):
+        while not done():
+            last: Exception | None = None
+            for through in sorted(self._answering(), key=lambda node: node.name == name):
                 try:
                     ask(through)
-                    if done is None or done():
-                        return
-                    last = CapsizeError(missing)
+                    return
                 except Exception as error:  # a client call: refused now, perhaps not by another, or not later
                     last = error
-                if time.monotonic() >= deadline:
-                    raise last
+                    if time.monotonic() >= deadline:
+                        raise
+            if time.monotonic() >= deadline:
+                raise last or CapsizeError("no node answers")
             time.sleep(AGAIN_S)
 
     def snapshot(self, name: str) -> None:

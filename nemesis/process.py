@@ -48,7 +48,7 @@ class Kill(Fault):
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
         plan = plan_nodes(self, situation, rng)
         if isinstance(plan, Plan):
-            stuck = [name for name in plan.targets if holds.held("frozen", name) or holds.held("slow", name)]
+            stuck = [name for name in plan.targets if not holds.may_die(name)]
             if stuck:  # SIGKILL waits for the thaw: the fault could not land
                 return Skip(f"the disk of {', '.join(stuck)} is paused: a process stuck in it cannot be killed")
             if all(holds.excused(name) for name in plan.targets):

@@ -35,6 +35,8 @@ class Config:
     fsync: bool = True
     mutants: tuple[str, ...] = ()
     failpoints: Mapping[str, str] = field(default_factory=dict[str, str])
+    boots_before: int = 0
+    """Boots that this name had with data that is gone: a wiped server numbers its messages behind them."""
     seed: int | None = None
     """Seed of the election timeouts; default: drawn from the system."""
     settings: Settings = field(default_factory=Settings)
@@ -95,6 +97,7 @@ def parse_config(raw: Mapping[str, Any], *, where: str = "config") -> Config:
         fsync=read.switch("fsync", True),
         mutants=read.names("mutants", ()),
         failpoints=failpoints,
+        boots_before=read.whole("boots_before", 0) or 0,
         seed=read.whole("seed", None),
         settings=settings,
         weather=read.weather(),

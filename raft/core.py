@@ -48,6 +48,7 @@ class Core(Election):
                 "last": list(self.log.last),
                 "base": list(self.log.base),
                 "commit": self.commit_index,
+                **({"reborn": True} if self.recovered.reborn else {}),
             },
             h=self.machine.state_hash,
         )

@@ -144,6 +144,8 @@ class Recovered(NamedTuple):
     vote: str | None = None
     entries: tuple[Entry, ...] = ()
     snapshot: Snapshot | None = None
+    reborn: bool = False
+    """The first boot after the data was destroyed on purpose: nothing is known of what was promised before."""
 
 
 # -- effects -------------------------------------------------------------------------------------------------

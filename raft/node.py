@@ -35,6 +35,7 @@ from .failpoints import Failpoints
 from .frames import BadFrame, Frame, FrameProtocol, pack_frame
 from .messages import Forward, Message, ReadIndexRequest, decode, encode
 from .mutants import core_class, state_machine_class, storage_class
+from .server import ROLE_NAMES
 from .trace import TraceWriter
 from .transport import Confirmations, Links
 from .weather import RoughLinks, Sender
@@ -51,9 +52,9 @@ class Node:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.failpoints = Failpoints(config.failpoints)
+        self.failpoints = Failpoints(config.failpoints, who=self._who)
         self.storage = storage_class(config.mutants)(
-            config.data_dir, fsync=config.fsync, failpoints=self.failpoints
+            config.data_dir, fsync=config.fsync, failpoints=self.failpoints, boots_before=config.boots_before
         )
         recovered = self.storage.recover()
         self.core: Core = core_class(config.mutants)(
@@ -133,6 +134,14 @@ class Node:
             loop.call_soon_threadsafe(self.step, event)
         except RuntimeError:
             log.debug("the loop has ended before the disk")
+
+    def _who(self) -> str:
+        """Return what this server is at this moment, from any thread."""
+        if not hasattr(self, "core"):
+            return f"{self.config.node} is starting"
+        last = self.core.log.last
+        role, term = ROLE_NAMES[self.core.role], self.core.term
+        return f"{self.config.node} is {role} of term {term}, its log ends at {last.index} of term {last.term}"
 
     # -- events in, effects out ------------------------------------------------------------------------------
     def step(self, event: Event) -> None:

@@ -119,7 +119,7 @@ class Requests(Reading):
         if (message.frm, message.rid) in self._seen:
             return
         if self.role != LEADER or self.term != message.term:
-            surely = message.term > self.recovered.term
+            surely = message.term > self.recovered.term and not self.recovered.reborn
             outcome = "fail" if surely else "info"
             self.answer(message.frm, message.rid, outcome, None, f"{self.name} does not lead that term", 0)
             return

@@ -55,8 +55,10 @@ class DiskStorage:
         fsync: bool = True,
         segment_bytes: int = SEGMENT_BYTES,
         failpoints: Failpoints | None = None,
+        boots_before: int = 0,
     ) -> None:
         self.directory = directory
+        self.boots_before = boots_before
         self.fsync = fsync
         self.log = self.log_class(directory / "log", fsync=fsync, segment_bytes=segment_bytes)
         self.failpoints = failpoints or Failpoints()
@@ -78,13 +80,14 @@ class DiskStorage:
         if meta is None:
             if (entries or snapshot) and self.fsync:
                 raise Corrupt(f"{self.directory / 'meta'} is missing, but there is a log: term and vote are lost")
-            meta = Meta(0, 0, None)
+            meta = Meta(self.boots_before, 0, None)
         self.incarnation = meta.inc + 1
         term = meta.term
         if not self.fsync and entries:
             term = max(term, entries[-1].term)
         self._write_meta(term, meta.vote)
-        return Recovered(self.incarnation, term, meta.vote, tuple(entries), snapshot)
+        reborn = self.boots_before > 0 and self.incarnation == self.boots_before + 1
+        return Recovered(self.incarnation, term, meta.vote, tuple(entries), snapshot, reborn)
 
     @staticmethod
     def _last(entries: Sequence[Entry]) -> int:

@@ -81,8 +81,12 @@ class Judge:
     def feed(self, event: TraceEvent) -> None:
         """Judge one event."""
         self.events += 1
-        replica = self.cluster.replica(event.node)
         kind = event.ev
+        if kind == "recover" and event.x.get("reborn"):  # removed, wiped on purpose, and taken in again
+            self.cluster.replicas.pop(event.node, None)
+            for rule in self.rules:
+                rule.forget(event.node)
+        replica = self.cluster.replica(event.node)
         if kind == "commit" or kind == "recover":
             self.cluster.note_commit(event, replica)
         for handler in self._handlers.get(kind, ()):

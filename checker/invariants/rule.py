@@ -40,6 +40,13 @@ class Rule:
         """Return the rule's handlers by the event they judge; "state" stands for every change of state."""
         return {name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")}
 
+    def forget(self, node: str) -> None:
+        """Drop what is kept of a node by its name: it comes back as a new server, and owes what no other does."""
+        for kept in vars(self).values():
+            if isinstance(kept, dict):
+                for key in [key for key in kept if key == node or (isinstance(key, tuple) and key[:1] == (node,))]:
+                    del kept[key]
+
     def report(self, because: str, *events: TraceEvent | None, **details: Any) -> None:
         """Record that the rule is broken, with the events that prove it."""
         self.broken += 1

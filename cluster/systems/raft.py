@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,37 @@ from capsize.client import Client
 from capsize.cluster.node import Command, Node
 from capsize.cluster.option import choice, number
 from capsize.cluster.system import NodeStatus, System
-from capsize.errors import DefiniteError, UsageError
+from capsize.errors import AdapterError, DefiniteError, UsageError
 from capsize.op import Invocation, Reply, freeze
 from capsize.raft.client import NotDone, RaftClient, Unknown
 from capsize.raft.mutants import UnknownMutant, find
 
 TRACE = "trace.jsonl"
+CATCH_UP_S = 3.0
+BOOTS_OF_A_LIFE = 10_000
+"""More boots than a node has between two wipes: a wiped node must never use an earlier boot's message ids again."""
+
+ACTIONS = {"crash": "kill", "pause": "stop", "error": "error", "off": ""}
+"""What a node can be made to do at a failpoint, and the node's own word for it."""
+
+FAILPOINTS = {
+    "before_append": "entries are about to be written to the log; nothing of them has left the node",
+    "after_append": "entries are in the log file, not synced; nothing of them has left the node",
+    "after_fsync": "a batch of writes is durable; what relies on it has not left the node",
+    "before_send": "messages are about to leave",
+    "before_reply": "answers to clients are about to leave",
+    "before_meta_write": "term or vote are about to be written",
+    "after_meta_write": "term or vote are durable",
+    "before_vote_persist": "a vote was decided, and is not on the disk",
+    "after_vote_persist": "a vote is durable, and nobody knows",
+    "before_truncate": "a conflicting tail of the log is about to be cut off",
+    "after_truncate": "it is cut off, and nothing was written in its place",
+    "before_snapshot_rename": "a snapshot is written and synced, and not in its place yet",
+    "after_snapshot": "a snapshot is durable, and the log is still whole",
+    "before_compact": "the log is about to be cut behind a snapshot",
+    "after_compact": "the log was cut behind a snapshot",
+}
+"""The failpoints of `capsize.raft.failpoints`, each with what is true there."""
 ROUGH = {"loss": 0.03, "doubled": 0.2, "late": 0.2, "late_ms": [20, 400]}
 READS = frozenset({"get", "read"})
 
@@ -49,6 +75,8 @@ class ReferenceRaft(System):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._rebirths: dict[str, int] = {}
+        """Node -> how often it was taken in anew, with an empty data directory."""
         self.fsync = choice(options, "fsync", ("on", "off")) == "on"
         self.trace = choice(options, "trace", ("on", "off")) == "on"
         self.mutants = [name for name in str(options.get("mutant", "")).split(",") if name]
@@ -81,10 +109,10 @@ class ReferenceRaft(System):
         package = Path(capsize.raft.__file__).parent
         for source in sorted(package.glob("*.py")):
             node.upload(source, f"{node.install_dir}/raft/{source.name}")
-        node.upload(json.dumps(self.config(node), indent=1).encode(), f"{node.install_dir}/{node.name}.json")
+        self._configure(node)
 
-    def config(self, node: Node) -> dict[str, Any]:
-        """Return the node's configuration file."""
+    def config(self, node: Node, members: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the node's configuration file; `members`: whom a server that is to join takes for the voters."""
         peers = {
             peer.name: list(node.listen("raft") if peer.name == node.name else peer.reach("raft", frm=node))
             for peer in self.nodes
@@ -110,17 +138,79 @@ class ReferenceRaft(System):
         return ReferenceClient(node, process, others[: self.retries])
 
     def status(self, node: Node) -> NodeStatus:
-        with RaftClient(node.reach("raft"), client_id="status", timeout_s=1.0) as client:
-            said = client.status()
+        said = self._status(node)
         known = NodeStatus.__dataclass_fields__
         return NodeStatus(**{name: value for name, value in said.items() if name in known})
 
     def traces(self, node: Node) -> tuple[str, ...]:
         return (TRACE,) if self.trace else ()
 
+    # -- what an operator asks ---------------------------------------------------------------------------------
     def transfer_leadership(self, leader: Node, to: Node) -> None:
-        with RaftClient(leader.reach("raft"), client_id="operator", timeout_s=3.0) as client:
-            client.admin("transfer", to.name)
+        self._admin(leader, "transfer", to.name)
+
+    def members(self, node: Node) -> tuple[str, ...]:
+        return tuple(self._status(node)["voters"])
+
+    def remove_member(self, through: Node, node: Node) -> None:
+        self._admin(self._leader(through), "remove", node.name)
+
+    def add_member(self, through: Node, node: Node) -> None:
+        """Take `node` in as a learner, and make it a voter once it has caught up, if it runs (thesis §4.2.1).
+
+        One that is down is given a configuration first in which it is no member: a new server, which must not
+        campaign or count itself before it was taken in.
+        """
+        leader = self._leader(through)
+        said = self._status(leader)
+        runs = node.process().alive
+        if not runs:
+            self._rebirths[node.name] = self._rebirths.get(node.name, 0) + 1
+            self._configure(node, said["voters"])
+        if node.name not in [*said["voters"], *said["learners"]]:
+            self._admin(leader, "add_learner", node.name)
+        deadline = time.monotonic() + CATCH_UP_S
+        while runs:
+            try:
+                self._admin(leader, "add_voter", node.name)
+                return
+            except NotDone:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.05)
+
+    def snapshot(self, node: Node) -> None:
+        self._admin(node, "snapshot")
+
+    def failpoints(self) -> Mapping[str, str]:
+        return FAILPOINTS
+
+    def arm(self, node: Node, failpoint: str, action: str) -> None:
+        what, _, count = action.partition("@")
+        if what not in ACTIONS:
+            raise AdapterError(f"no action is called {what!r}; expected one of {', '.join(ACTIONS)}")
+        with RaftClient(node.reach("raft"), client_id="operator", timeout_s=3.0) as client:
+            client.failpoint(failpoint, ACTIONS[what] + (f"@{count}" if count else ""))
+
+    def _admin(self, node: Node, action: str, argument: str | None = None) -> None:
+        with RaftClient(node.reach("raft"), client_id="operator", timeout_s=5.0) as client:
+            client.admin(action, argument)
+
+    def _status(self, node: Node) -> dict[str, Any]:
+        with RaftClient(node.reach("raft"), client_id="status", timeout_s=1.0) as client:
+            return client.status()
+
+    def _leader(self, through: Node) -> Node:
+        """Return the leader as `through` knows it: changes of the members are its to make."""
+        name = self._status(through)["leader"]
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise NotDone(f"{through.name} knows no leader")
+
+    def _configure(self, node: Node, members: Sequence[str] | None = None) -> None:
+        content = json.dumps(self.config(node, members), indent=1).encode()
+        node.upload(content, f"{node.install_dir}/{node.name}.json")
 
 
 class ReferenceClient(Client):
