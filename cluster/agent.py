@@ -14,7 +14,7 @@ Started as `python3 agent.py '{"label": …, "node": …, "root": …}'`; furthe
 `private` (root's mounts in a namespace of the agent's own), `deadman_s`, `owner`.
 """
 # Paths come as text and go to the C library as text.
-# ruff: noqa: PTH101, PTH103, PTH105, PTH108, PTH110, PTH112, PTH114, PTH118, PTH119, PTH120, PTH123, PTH202, PTH208
+# ruff: noqa: PTH101, PTH103, PTH105, PTH106, PTH108, PTH110, PTH112, PTH114, PTH118, PTH119, PTH120, PTH123, PTH202, PTH207, PTH208
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import glob
 import json
 import os
 import queue
@@ -36,6 +37,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
@@ -57,6 +59,10 @@ CHAIN = "CAPSIZE"
 """The iptables chain that is ours; no rule outside it is ever touched, but the one jump to it."""
 
 SHAPER_QUEUE = 7199
+SO_NO_CHECK = 11
+PT_INTERP = 3
+UNLIMITED_BYTES = 1 << 40
+"""A memory limit of this or more is none."""
 
 TOOLS = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL": "C"}
 
@@ -112,6 +118,14 @@ def stat_of(pid: int) -> tuple[str, str, int] | None:
         ["ps", "-o", "state=,sess=,lstart=", "-p", str(pid)], capture_output=True, text=True, env=TOOLS, check=False
     ).stdout.split(None, 2)
     return (listed[0][0], listed[2].strip(), pid) if len(listed) == 3 else None
+
+
+def boot_of_this_kernel() -> str:
+    """Return what names the running kernel: processes that share it share its monotonic clock."""
+    try:
+        return read_text("/proc/sys/kernel/random/boot_id")
+    except OSError:
+        return os.uname().nodename
 
 
 class Process:
@@ -446,6 +460,7 @@ class Firewall:
         self.ready = False
         self.drops: list[str] = []
         self.shapes: dict[str, dict[str, Any]] = {}
+        self.closed: tuple[str, list[str]] = ("", [])
         self.shaper: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
@@ -465,18 +480,26 @@ class Firewall:
         self.apply(list(sources), self.shapes)
 
     def shape(self, shapes: dict[str, dict[str, Any]], seed: int) -> None:
-        """Shape what these senders send; what the shaper cannot do is refused before anything is changed."""
-        if any(shape.get("duplicate") for shape in shapes.values()):
-            raise OrderError("packets cannot be duplicated here: a queue in user space lets each go on once")
+        """Shape what these senders send; where packets cannot be had, that is said before anything is changed."""
         if shapes or self.shaper is not None:
             self.tell_shaper({"shapes": shapes, "seed": seed})
         self.apply(self.drops, dict(shapes))
 
+    def shut_out(self, ports: str, peers: list[str]) -> None:
+        """Drop what comes to these ports from anybody but the peers and this host; "" lets everybody in again."""
+        self.closed = (ports, list(peers)) if ports else ("", [])
+        self.apply(self.drops, self.shapes)
+
     def apply(self, drops: list[str], shapes: dict[str, dict[str, Any]]) -> None:
         self.prepare()
         rules = "".join(f"-A {CHAIN} -s {source} -j DROP\n" for source in drops)
-        for source in shapes:
-            rules += f"-A {CHAIN} -s {source} -j NFQUEUE --queue-num {SHAPER_QUEUE} --queue-bypass\n"
+        for source in shapes:  # not from loopback: there the shaper sends what is doubled
+            rules += f"-A {CHAIN} -s {source} ! -i lo -j NFQUEUE --queue-num {SHAPER_QUEUE} --queue-bypass\n"
+        ports, peers = self.closed
+        if ports:
+            rules += f"-A {CHAIN} -i lo -j RETURN\n"
+            rules += "".join(f"-A {CHAIN} -s {peer} -j RETURN\n" for peer in peers)
+            rules += "".join(f"-A {CHAIN} -p {kind} --dport {ports} -j DROP\n" for kind in ("tcp", "udp"))
         run(["iptables-restore", "-w", "--noflush"], feed=f"*filter\n:{CHAIN} - [0:0]\n{rules}COMMIT\n")
         self.drops, self.shapes = drops, shapes
 
@@ -497,7 +520,8 @@ class Firewall:
             raise OrderError(f"packets cannot be shaped: {answer['error']}")
 
     def heal(self) -> None:
-        if self.ready and (self.drops or self.shapes):
+        if self.ready and (self.drops or self.shapes or self.closed[0]):
+            self.closed = ("", [])
             self.apply([], {})
 
     def remove(self) -> None:
@@ -510,7 +534,334 @@ class Firewall:
             run(["iptables", "-w", "-D", "INPUT", "-j", CHAIN])
             run(["iptables", "-w", "-F", CHAIN])
             run(["iptables", "-w", "-X", CHAIN])
-            self.drops, self.shapes, self.ready = [], {}, False
+            self.drops, self.shapes, self.closed, self.ready = [], {}, ("", []), False
+
+
+class Clock:
+    """The clock of the system's process, through libfaketime: what it is off by stands in a file that it reads.
+
+    Only what reads the wall clock is faked, unless `monotonic`. libfaketime 0.9.10 then breaks sleeps until a point
+    in time (`clock_nanosleep` with TIMER_ABSTIME: EINVAL, so Python's `time.sleep`): a copy of the library is used
+    in which that one function has another name and is left to the C library.
+    """
+
+    PLACES = ("/usr/lib/*/faketime", "/usr/lib/faketime", "/usr/lib64/faketime", "/usr/local/lib/faketime")
+
+    def __init__(self, folder: str) -> None:
+        self.file = os.path.join(folder, "clock")
+        self.copy = os.path.join(folder, "libfaketime.so")
+        self.library = ""
+        self.monotonic = False
+        self.offset_s, self.rate, self.since = 0.0, 1.0, 0.0
+        self.started: float | None = None
+        self.pids: list[int] = []
+        self.strobing: threading.Event | None = None
+        self.thread: threading.Thread | None = None
+        self.lock = threading.RLock()
+
+    def find(self) -> str:
+        """Return the library, on this host or where it was put by the controller; empty when there is none."""
+        for place in self.PLACES:
+            for path in sorted(glob.glob(os.path.join(place, "libfaketimeMT.so.1"))):
+                return path
+        put = self.copy + ".put"
+        return put if os.path.exists(put) else ""
+
+    def prepare(self, monotonic: bool) -> None:
+        found = self.find()
+        if not found:
+            raise OrderError("libfaketime is not installed on this node")
+        with open(found, "rb") as file:
+            code = file.read()
+        if not monotonic:
+            code = code.replace(b"\0clock_nanosleep\0", b"\0_lock_nanosleep\0", 1)  # the first: the table of symbols
+        with open(self.copy, "wb") as file:
+            file.write(code)
+        self.library, self.monotonic = self.copy, monotonic
+        self.write(0.0, 1.0)
+
+    def environment(self, argv: list[str], env: dict[str, str]) -> dict[str, str]:
+        """Return what a process is to be started with; raises OrderError for a program that cannot be faked."""
+        if not self.library:
+            return {}
+        why = why_not_preloaded(argv[0], env.get("PATH", os.environ.get("PATH", "")))
+        if why:
+            raise OrderError(f"its clock cannot be set: {why}")
+        told = {
+            "LD_PRELOAD": self.library, "FAKETIME_TIMESTAMP_FILE": self.file, "FAKETIME_NO_CACHE": "1",
+            "NO_FAKE_STAT": "1",
+        }  # fmt: skip
+        return told if self.monotonic else {**told, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+    def began(self, pid: int) -> None:
+        """A process was started: libfaketime counts a rate from then on."""
+        if not self.library:
+            return
+        with self.lock:
+            self.started = time.monotonic()
+            self.sweep()
+            self.pids.append(pid)
+            self.write(*self.now())
+
+    def now(self) -> tuple[float, float]:
+        """Return what the clock is off by at this moment, and its rate."""
+        return self.offset_s + (time.monotonic() - self.since) * (self.rate - 1.0), self.rate
+
+    def write(self, offset_s: float, rate: float) -> None:
+        with self.lock:
+            self.offset_s, self.rate, self.since = offset_s, rate, time.monotonic()
+            ran = self.since - self.started if self.started is not None else 0.0
+            text = f"{offset_s - ran * (rate - 1.0):+.6f}" + (f" x{rate:g}" if rate != 1.0 else "")
+            with open(self.file + ".new", "w") as file:
+                file.write(text + "\n")
+            os.replace(self.file + ".new", self.file)
+
+    def set(self, offset_s: float, rate: float) -> None:
+        if not self.library:
+            raise OrderError("the process was not started with a clock that can be set")
+        self.steady()
+        if self.monotonic and offset_s == 0.0:
+            offset_s = self.now()[0]  # a monotonic clock never goes back: what it gained, it keeps
+        self.write(offset_s, rate)
+
+    def strobe(self, offset_s: float, period_s: float) -> None:
+        self.set(offset_s, 1.0)
+        self.strobing = end = threading.Event()
+
+        def beat() -> None:
+            off = True
+            while not end.wait(period_s):
+                off = not off
+                self.write(offset_s if off else 0.0, 1.0)
+
+        self.thread = threading.Thread(target=beat, daemon=True)
+        self.thread.start()
+
+    def steady(self) -> None:
+        if self.strobing is not None:
+            self.strobing.set()
+            if self.thread is not None:
+                self.thread.join(5.0)
+            self.strobing = None
+
+    def heal(self) -> None:
+        if self.library:
+            self.set(0.0, 1.0)
+
+    def sweep(self) -> None:
+        """Take away what libfaketime leaves in shared memory for processes that are gone."""
+        for pid in [pid for pid in self.pids if (stat_of(pid) or "Z")[0] in "ZX"]:
+            self.pids.remove(pid)
+            for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join("/dev/shm", name))
+
+    def read(self, pid: int, watch_s: float) -> dict[str, Any]:
+        """Read the clock as the process `pid` reads it: same library, same file, same point from which it counts."""
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                items = file.read().decode(errors="replace").split("\0")
+            with open(f"/proc/{pid}/maps") as file:
+                preloaded = any("libfaketime" in line for line in file)
+        except OSError as error:
+            raise OrderError(f"the process cannot be looked at: {error}") from None
+        env = dict(item.split("=", 1) for item in items if item.startswith(("FAKETIME_", "LD_PRELOAD=", "NO_FAKE_")))
+        env["FAKETIME_SHARED"] = f"/faketime_sem_{pid} /faketime_shm_{pid}"
+        script = "import sys, time\nfor line in sys.stdin: print(time.time(), flush=True)"
+        reader = subprocess.Popen(
+            [sys.executable, "-S", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/",
+            env={**TOOLS, **env},
+        )  # fmt: skip
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        seen: list[tuple[float, float]] = []
+        began = time.monotonic()
+        try:
+            while time.monotonic() - began < watch_s or len(seen) < 4:
+                before = time.time()
+                reader.stdin.write(b"\n")
+                said = reader.stdout.readline()
+                if not said:
+                    raise OrderError("the clock could not be read: the reader ended")
+                if time.time() - before < 0.02 or time.monotonic() - began > watch_s + 1.0:
+                    seen.append(((before + time.time()) / 2, float(said)))
+                time.sleep(0.004)
+        finally:
+            reader.stdin.close()
+            reader.stdout.close()
+            reader.wait()
+        del seen[0]  # the reader was still starting
+        offsets = [clock - real for real, clock in seen]
+        ran = max(seen[-1][0] - seen[0][0], 1e-6)
+        return {
+            "offset_s": offsets[-1], "rate": 1.0 + (offsets[-1] - offsets[0]) / ran, "preloaded": preloaded,
+            "steps": sum(abs(after - before) > 0.05 for before, after in zip(offsets, offsets[1:])),  # noqa: B905, RUF007
+        }  # fmt: skip
+
+
+def why_not_preloaded(program: str, path: str) -> str:
+    """Return why a library cannot be slipped beneath a program; empty when it can.
+
+    A program that is linked statically has no loader that would do it; one in Go asks the kernel itself.
+    """
+    found = shutil.which(program, path=path)
+    if found is None:
+        return ""
+    with open(found, "rb") as file:
+        head = file.read(1 << 16)
+        if head.startswith(b"#!"):
+            words = head[2:].split(b"\n", 1)[0].decode(errors="replace").split()
+            if not words:
+                return ""
+            inner = words[1] if words[0].endswith("/env") and len(words) > 1 else words[0]
+            return why_not_preloaded(inner, path)
+        if not head.startswith(b"\x7fELF"):
+            return f"{program} is no ELF program"
+        wide, order = head[4] == 2, "<" if head[5] == 1 else ">"
+        at, size, count = (
+            struct.unpack_from(order + "Q", head, 32)[0] if wide else struct.unpack_from(order + "I", head, 28)[0],
+            *struct.unpack_from(order + "HH", head, 54 if wide else 42),
+        )
+        kinds = {struct.unpack_from(order + "I", head, at + size * index)[0] for index in range(count)}
+        if PT_INTERP not in kinds:
+            return f"{os.path.basename(program)} is linked statically: no library can be loaded into it"
+        file.seek(0)
+        if b"\xff Go buildinf:" in file.read():
+            return f"{os.path.basename(program)} is a Go program: it reads the clock past the C library"
+    return ""
+
+
+class Limits:
+    """CPU and memory limits of the system's processes, in a control group of this node's own (version 1 or 2).
+
+    In a container the engine sets them on the whole container; here they are then only read.
+    """
+
+    ROOT = "/sys/fs/cgroup"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.groups: dict[str, str] = {}
+
+    def version_2(self) -> bool:
+        return os.path.exists(os.path.join(self.ROOT, "cgroup.controllers"))
+
+    def folder(self, controller: str) -> str:
+        """Return where the limits of a controller stand: our own group's when there is one, this host's otherwise."""
+        if controller in self.groups:
+            return self.groups[controller]
+        if self.version_2():
+            return self.ROOT
+        both = os.path.join(self.ROOT, "cpu,cpuacct")
+        return both if controller == "cpu" and os.path.isdir(both) else os.path.join(self.ROOT, controller)
+
+    def prepare(self) -> None:
+        """Make our group, below the one at the top."""
+        if self.groups:
+            return
+        try:
+            if self.version_2():
+                with open(os.path.join(self.ROOT, "cgroup.subtree_control"), "w") as file:
+                    file.write("+cpu +memory")
+            for controller in ("cpu", "memory"):
+                group = os.path.join(self.folder(controller), self.name)
+                os.makedirs(group, exist_ok=True)
+                self.groups[controller] = group
+        except OSError as error:
+            self.groups.clear()
+            raise OrderError(f"no control group can be made on this node: {error}") from None
+
+    def take(self, pids: list[int]) -> None:
+        """Put these processes into our group, if there is one."""
+        for group in set(self.groups.values()):
+            for pid in pids:
+                with contextlib.suppress(OSError):  # one that has ended
+                    write_text(os.path.join(group, "cgroup.procs"), str(pid))
+
+    def set(self, cpus: float | None, memory_bytes: int | None) -> None:
+        """Limit our group; None is no limit."""
+        self.prepare()
+        cpu, memory = self.groups["cpu"], self.groups["memory"]
+        period = 100000
+        quota = int(cpus * period) if cpus else -1
+        if self.version_2():
+            write_text(os.path.join(cpu, "cpu.max"), f"{quota if quota > 0 else 'max'} {period}")
+            write_text(os.path.join(memory, "memory.max"), str(memory_bytes or "max"))
+        else:
+            write_text(os.path.join(cpu, "cpu.cfs_period_us"), str(period))
+            write_text(os.path.join(cpu, "cpu.cfs_quota_us"), str(quota))
+            write_text(os.path.join(memory, "memory.limit_in_bytes"), str(memory_bytes or -1))
+
+    def read(self) -> dict[str, Any]:
+        """Return the limits as the kernel has them, and the memory in use that cannot simply be given back."""
+        cpu, memory = self.folder("cpu"), self.folder("memory")
+        try:
+            if self.version_2():
+                quota, period = read_text(os.path.join(cpu, "cpu.max")).split()
+                limit = read_text(os.path.join(memory, "memory.max"))
+                used, spare = read_text(os.path.join(memory, "memory.current")), ("active_file", "inactive_file")
+            else:
+                quota = read_text(os.path.join(cpu, "cpu.cfs_quota_us"))
+                period = read_text(os.path.join(cpu, "cpu.cfs_period_us"))
+                limit = read_text(os.path.join(memory, "memory.limit_in_bytes"))
+                used, spare = read_text(os.path.join(memory, "memory.usage_in_bytes")), (
+                    "total_active_file", "total_inactive_file",
+                )  # fmt: skip
+            stat = dict(line.split() for line in read_text(os.path.join(memory, "memory.stat")).splitlines())
+        except (OSError, ValueError) as error:
+            raise OrderError(f"the limits of this node cannot be read: {error}") from None
+        free = quota in ("max", "-1")
+        wide = limit == "max" or int(limit) >= UNLIMITED_BYTES
+        return {
+            "cpus": None if free else int(quota) / int(period),
+            "memory_bytes": None if wide else int(limit),
+            "memory_used": int(used) - sum(int(stat.get(name, 0)) for name in spare),
+        }
+
+    def burn(self, for_s: float) -> float:
+        """Return how many CPUs a process under these limits obtains that wants one."""
+        script = (
+            "import os, sys, time\n"
+            "for group in sys.argv[2:]:\n"
+            "    with open(group + '/cgroup.procs', 'w') as file: file.write(str(os.getpid()))\n"
+            "began, cpu = time.monotonic(), time.process_time()\n"
+            "while time.monotonic() - began < float(sys.argv[1]): pass\n"
+            "print((time.process_time() - cpu) / (time.monotonic() - began))\n"
+        )
+        return float(run([sys.executable, "-S", "-c", script, str(for_s), *sorted(set(self.groups.values()))], 30.0))
+
+    def expose(self, pids: list[int], much: bool) -> None:
+        """Let the kernel end these first when memory runs out, and not the agent; or as ever."""
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                write_text(f"/proc/{pid}/oom_score_adj", "900" if much else "0")
+
+    def heal(self) -> None:
+        if self.groups:
+            self.set(None, None)
+
+    def remove(self) -> None:
+        """Take our group away; its processes must be gone, and are waited for shortly."""
+        for group in set(self.groups.values()):
+            for attempt in range(50):
+                try:
+                    os.rmdir(group)
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.02 if attempt else 0.0)
+        self.groups.clear()
+
+
+def read_text(path: str) -> str:
+    with open(path) as file:
+        return file.read().strip()
+
+
+def write_text(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
 
 
 class Listener:
@@ -518,7 +869,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: dict[str, int] = {}
-        self.series: dict[str, list[tuple[int, int]]] = {}
+        self.series: dict[str, list[tuple[int, int, int]]] = {}
         self.news = threading.Condition()
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind(("", 0))
@@ -527,9 +878,10 @@ class Listener:
 
     def hear(self) -> None:
         while True:
-            word = self.udp.recv(256).decode(errors="replace")
+            data = self.udp.recv(2048)
+            word = data.decode(errors="replace")
             if word.startswith("series "):
-                self.note(word.split(), time.monotonic_ns())
+                self.note(data, word.split(), time.monotonic_ns())
                 continue
             with self.news:
                 if len(self.heard) > 10000:
@@ -537,11 +889,11 @@ class Listener:
                 self.heard[word] = time.monotonic_ns()
                 self.news.notify_all()
 
-    def note(self, parts: list[str], now_ns: int) -> None:
-        """Keep (number, nanoseconds on its way) of one packet of a series: `series NAME NUMBER SENT_NS`."""
+    def note(self, data: bytes, parts: list[str], now_ns: int) -> None:
+        """Keep (number, nanoseconds on its way, 1 if it is damaged) of a packet `series NAME NUMBER SENT_NS CRC …`."""
         with contextlib.suppress(ValueError, IndexError), self.news:
-            arrived = self.series.setdefault(parts[1], [])
-            arrived.append((int(parts[2]), now_ns - int(parts[3])))
+            damaged = int(sealed(data) != data)
+            self.series.setdefault(parts[1], []).append((int(parts[2]), now_ns - int(parts[3]), damaged))
 
     def wait(self, word: str, wait_s: float) -> bool:
         """Return whether `word` was heard within `wait_s`.
@@ -566,10 +918,19 @@ def send_word(host: str, port: int, word: str) -> None:
             time.sleep(0.005)
 
 
-def send_series(host: str, port: int, name: str, count: int, gap_s: float) -> None:
+def sealed(packet: bytes) -> bytes:
+    """Return a packet of a series with the checksum that belongs to it, as its last eight bytes."""
+    return packet[:-8] + f"{zlib.crc32(packet[:-8]):08x}".encode()
+
+
+def send_series(host: str, port: int, name: str, count: int, gap_s: float, size: int = 0) -> None:
+    """Send numbered packets of at least `size` bytes; without a UDP checksum, so that damaged ones arrive as well."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        with contextlib.suppress(OSError):  # Linux only
+            out.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
         for number in range(count):
-            out.sendto(f"series {name} {number} {time.monotonic_ns()}".encode(), (host, port))
+            head = f"series {name} {number} {time.monotonic_ns()} ".encode()
+            out.sendto(sealed(head + b"x" * max(0, size - len(head) - 8) + b" " * 9), (host, port))
             time.sleep(gap_s)
 
 
@@ -578,9 +939,12 @@ class Agent:
 
     LANES = {  # noqa: RUF012 (read only)
         "start": "process", "signal": "process", "process": "process", "kill": "process",
-        "drop": "network", "shape": "network", "prepare_network": "network", "clear_network": "network",
+        "drop": "network", "shape": "network", "shut_out": "network",
+        "prepare_network": "network", "clear_network": "network",
         "freeze": "disk", "thaw": "disk", "slow": "disk", "fill": "disk", "drain": "disk", "kill_writes": "disk",
         "create_disk": "disk", "mount": "disk", "unmount": "disk", "power_off": "disk", "power_on": "disk",
+        "damage": "disk", "repair": "disk", "set_clock": "clock", "strobe_clock": "clock", "prepare": "process",
+        "set_limits": "limits", "expose": "limits",
     }  # fmt: skip
 
     def __init__(self, config: dict[str, Any], answers: BinaryIO) -> None:
@@ -599,6 +963,8 @@ class Agent:
         self.process = Process(os.path.join(self.root, "run", "system.json"), self.label)
         self.disk = Disk(image, os.path.join(self.root, "disk"), int(config.get("disk_mb", 256)))
         self.firewall = Firewall()
+        self.clock = Clock(os.path.join(self.root, "run"))
+        self.limits = Limits(f"capsize-{self.label}-{self.node}")
         self.listener: Listener | None = None
         self.lanes: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         for lane in sorted(set(self.LANES.values())):
@@ -671,6 +1037,8 @@ class Agent:
 
         attempt(self.disk.thaw)
         attempt(self.firewall.heal)
+        attempt(self.clock.heal)
+        attempt(self.limits.heal)
         attempt(lambda: self.process.signal(signal.SIGCONT))
         attempt(self.disk.drain)
         if self.disk.dead:
@@ -689,6 +1057,8 @@ class Agent:
             self.disk.unmount()
         with contextlib.suppress(OrderError):
             self.firewall.remove()
+        self.limits.remove()
+        self.clock.sweep()
         if self.removes:
             shutil.rmtree(self.root, ignore_errors=True)
 
@@ -696,7 +1066,7 @@ class Agent:
     def do_hello(self) -> dict[str, Any]:
         return {
             "pid": os.getpid(), "root": self.root, "uid": os.getuid(), "python": sys.version.split()[0],
-            "platform": sys.platform, "dead": self.disk.dead,
+            "platform": sys.platform, "dead": self.disk.dead, "boot": boot_of_this_kernel(),
         }  # fmt: skip
 
     def do_ping(self) -> None:
@@ -706,7 +1076,12 @@ class Agent:
         return {"problems": self.heal()}
 
     def do_start(self, argv: list[str], env: dict[str, str], cwd: str | None, log: str) -> dict[str, Any]:
-        return self.process.start(argv, env, cwd, os.path.join(self.root, "log", log))
+        faked = self.clock.environment(argv, env)
+        started = self.process.start(argv, {**env, **faked}, cwd, os.path.join(self.root, "log", log))
+        if not started["already"]:
+            self.limits.take([started["pid"]])
+            self.clock.began(started["pid"])
+        return started
 
     def do_signal(self, number: int) -> dict[str, Any]:
         return self.process.signal(number)
@@ -797,6 +1172,13 @@ class Agent:
     def do_shape(self, shapes: dict[str, dict[str, Any]], seed: int) -> None:
         self.firewall.shape(shapes, seed)
 
+    def do_shut_out(self, ports: str, peers: list[str]) -> None:
+        self.firewall.shut_out(ports, peers)
+
+    def do_rules(self) -> dict[str, Any]:
+        """Return our chain as the kernel has it."""
+        return {"rules": run(["iptables", "-w", "-S", CHAIN]).splitlines()}
+
     def do_prepare_network(self) -> None:
         """Make our chain now, so that a cut is one step later."""
         self.firewall.prepare()
@@ -816,11 +1198,11 @@ class Agent:
             return {"sent": False, "said": str(error)}
         return {"sent": True}
 
-    def do_send_series(self, host: str, port: int, name: str, count: int, gap_s: float) -> None:
-        send_series(host, port, name, count, gap_s)
+    def do_send_series(self, host: str, port: int, name: str, count: int, gap_s: float, size: int = 0) -> None:
+        send_series(host, port, name, count, gap_s, size)
 
     def do_take_series(self, name: str) -> dict[str, Any]:
-        """Return (number, nanoseconds on its way) of each packet of a series that arrived, in that order."""
+        """Return (number, nanoseconds on its way, damaged) of each packet of a series that arrived, in that order."""
         return {"arrived": self.listener.series.pop(name, []) if self.listener else []}
 
     def do_wait_probe(self, word: str, wait_s: float) -> dict[str, Any]:
@@ -852,6 +1234,68 @@ class Agent:
 
     def do_disk_probe(self, wait_s: float) -> dict[str, Any]:
         return self.disk.probe(wait_s)
+
+    def part(self, name: str, order: dict[str, Any]) -> dict[str, Any]:
+        """Run one of the files beside this one, and return what it answers."""
+        script = os.path.join(os.path.dirname(__file__), name)
+        answer: dict[str, Any] = json.loads(run([sys.executable, script, json.dumps(order)], 30.0))
+        if "error" in answer:
+            raise OrderError(answer["error"])
+        return answer
+
+    def stopped_data(self) -> dict[str, str]:
+        if self.process.state()["alive"]:
+            raise OrderError("the process still runs; stop it before its files are touched")
+        if self.disk.frozen or self.disk.dead:
+            raise OrderError("the disk is frozen or dead; heal it before its files are touched")
+        kept = os.path.join(self.root, "run", "kept")
+        return {"data": os.path.join(self.disk.place, "data"), "kept": kept}
+
+    def do_damage(self, how: str, pattern: str, seed: int) -> dict[str, Any]:
+        order = {"do": "damage", "how": how, "pattern": pattern, "seed": seed, **self.stopped_data()}
+        return self.part("damage.py", order)
+
+    def do_repair(self, damage: dict[str, Any]) -> dict[str, Any]:
+        return self.part("damage.py", {"do": "repair", "damage": damage, **self.stopped_data()})
+
+    # clock and pressure
+    def do_prepare(self, needs: list[str]) -> None:
+        """Have processes from now on started so that these can be done to them."""
+        if "clock" in needs:
+            self.clock.prepare("monotonic" in needs)
+        if "pressure" in needs:
+            self.limits.prepare()
+            self.limits.take(self.process.members())
+
+    def do_find_clock(self) -> dict[str, Any]:
+        return {"library": self.clock.find(), "put": self.clock.copy + ".put", "machine": os.uname().machine}
+
+    def do_set_clock(self, offset_s: float, rate: float) -> None:
+        self.clock.set(offset_s, rate)
+
+    def do_strobe_clock(self, offset_s: float, period_s: float) -> None:
+        self.clock.strobe(offset_s, period_s)
+
+    def do_read_clock(self, watch_s: float) -> dict[str, Any]:
+        state = self.process.state()
+        if not state["alive"]:
+            raise OrderError("the process does not run: it reads no clock")
+        return self.clock.read(state["pid"], watch_s)
+
+    def do_set_limits(self, cpus: float | None, memory_bytes: int | None) -> None:
+        self.limits.prepare()
+        self.limits.take(self.process.members())
+        self.limits.set(cpus, memory_bytes)
+        self.limits.expose(self.process.members(), memory_bytes is not None)
+
+    def do_expose(self, much: bool) -> None:
+        self.limits.expose(self.process.members(), much)
+
+    def do_limits(self) -> dict[str, Any]:
+        return self.limits.read()
+
+    def do_burn(self, for_s: float) -> dict[str, Any]:
+        return {"cpus": self.limits.burn(for_s)}
 
     def do_mount(self) -> dict[str, Any]:
         return self.disk.mount()

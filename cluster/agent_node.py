@@ -5,23 +5,43 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import platform
 import secrets
+import socket
 import tarfile
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO
 
-from capsize.cluster.node import Arrivals, Command, Completed, DiskProbe, Node, ProcessState, Shape
+from capsize.cluster.node import (
+    Arrivals,
+    ClockReading,
+    Command,
+    Completed,
+    Damage,
+    DiskProbe,
+    Limits,
+    Node,
+    ProcessState,
+    Shape,
+)
 from capsize.cluster.orders import Agent, Answer
 from capsize.errors import BackendError, Refused
 
 CHUNK = 256 << 10
+IP_AND_UDP = 28
 IN_FLIGHT = 4
+CLIENT_PORTS = "7001:7999"
+"""Where systems listen on docker and ssh."""
+FIRST_CLIENT_PORT = 7001
+CONNECT_S = 0.3
+"""A connection that is neither taken nor refused for so long is dropped."""
+LIBRARIES = "/usr/lib/*/faketime"
 
 
 class AgentNode(Node):
@@ -45,6 +65,7 @@ class AgentNode(Node):
         self.log_dir = f"{root}/log"
         self._number = number
         self._why_no_disks = why_no_disks
+        self._boot = ""
 
     def __repr__(self) -> str:
         return f"<node {self.name} at {self.address}>"
@@ -154,20 +175,77 @@ class AgentNode(Node):
             return f"this kernel gives no packets to a queue in user space ({error})"
         return ""
 
-    def arrivals_from(self, peer: Node, *, count: int = 50, gap_ms: float = 2.0, wait_ms: float = 300.0) -> Arrivals:
+    def arrivals_from(
+        self, peer: Node, *, count: int = 50, gap_ms: float = 2.0, wait_ms: float = 300.0, size: int = 0
+    ) -> Arrivals:
         assert isinstance(peer, AgentNode)
         port = int(self.agent.order("listen_probe")["port"])
         host, number = self._probe_way(peer, port)
         name = f"{peer.name}-to-{self.name}-{secrets.token_hex(6)}"
         within_s = 10.0 + count * gap_ms / 100
         peer.agent.order(
-            "send_series", within_s=within_s, host=host, port=number, name=name, count=count, gap_s=gap_ms / 1000
-        )
+            "send_series", within_s=within_s, host=host, port=number, name=name, count=count, gap_s=gap_ms / 1000,
+            size=size,
+        )  # fmt: skip
         time.sleep(wait_ms / 1000)
         self._probe_sent()
         self.agent.order("wait_probe", word=name, wait_s=0.0)  # everything that has reached this node is read by now
         arrived = self.agent.order("take_series", name=name)["arrived"]
-        return Arrivals(count, tuple(n for n, _ in arrived), tuple(ns / 1e6 for _, ns in arrived))
+        apart_ms = self._clock_ahead_of(peer) / 1e6
+        return Arrivals(
+            count,
+            tuple(number for number, _, _ in arrived),
+            tuple(ns / 1e6 - apart_ms for _, ns, _ in arrived),
+            sum(damaged for _, _, damaged in arrived),
+            size + IP_AND_UDP,
+            gap_ms,
+        )
+
+    def _clock_ahead_of(self, peer: AgentNode) -> float:
+        """Return by how many nanoseconds this node's monotonic clock is ahead; 0 where the two share a kernel."""
+        if self.boot == peer.boot:
+            return 0.0
+        return self._clock_ahead() - peer._clock_ahead()
+
+    def _clock_ahead(self) -> float:
+        """Return by how many nanoseconds its clock is ahead of the controller's, by the quickest of a few answers."""
+        best: tuple[float, float] | None = None
+        for _ in range(5):
+            sent = time.monotonic_ns()
+            said = float(self.agent.order("ping")["at_ns"])
+            got = time.monotonic_ns()
+            if best is None or got - sent < best[0]:
+                best = got - sent, said - (sent + got) / 2
+        assert best is not None
+        return best[1]
+
+    @property
+    def boot(self) -> str:
+        """Names the running kernel of this node."""
+        if not self._boot:
+            self._boot = str(self.agent.order("hello").get("boot", self.name))
+        return self._boot
+
+    def shapes_now(self, peers: Sequence[Node]) -> frozenset[str]:
+        rules = self.agent.order("rules")["rules"]
+        return frozenset(
+            peer.name
+            for peer in peers
+            if any(f"-s {_address(peer)}/32 " in rule and "NFQUEUE" in rule for rule in rules)
+        )
+
+    def shut_clients_out(self, shut: bool, peers: Sequence[Node]) -> None:
+        given = [_address(peer) for peer in peers if peer is not self]
+        self.agent.order("shut_out", ports=CLIENT_PORTS if shut else "", peers=given)
+
+    def clients_shut_out(self) -> bool:
+        try:
+            socket.create_connection((self.address, FIRST_CLIENT_PORT), timeout=CONNECT_S).close()
+        except TimeoutError:
+            return True
+        except ConnectionRefusedError:
+            return False
+        return False
 
     def blocked_from(self, peer: Node) -> bool:
         assert isinstance(peer, AgentNode)
@@ -229,6 +307,54 @@ class AgentNode(Node):
     def power_on(self) -> Sequence[str]:
         self._need_disk()
         return tuple(self.agent.order("power_on", within_s=20.0)["steps"])
+
+    def damage(self, how: str, *, pattern: str = "", seed: int = 0) -> Damage:
+        done = self.agent.order("damage", within_s=40.0, how=how, pattern=pattern, seed=seed)
+        return Damage(**{item.name: done[item.name] for item in fields(Damage)})
+
+    def repair(self, damage: Damage) -> bool:
+        return bool(self.agent.order("repair", within_s=40.0, damage=asdict(damage))["repaired"])
+
+    # -- clock and pressure --------------------------------------------------------------------------------------
+    def prepare(self, needs: frozenset[str]) -> None:
+        if "clock" in needs and (why := self.why_no_clock()):
+            raise Refused(f"{self.name}: {why}")
+        if needs:
+            self.agent.order("prepare", needs=sorted(needs))
+
+    def why_no_clock(self) -> str:
+        """Return why no process of this node can be given another clock; empty when libfaketime is there.
+
+        A node without the library is given this machine's, where both have the same processor.
+        """
+        found = self.agent.order("find_clock")
+        if found["library"]:
+            return ""
+        ours = sorted(Path("/").glob(f"{LIBRARIES[1:]}/libfaketimeMT.so.1"))
+        if not ours or platform.machine() != found["machine"]:
+            return "libfaketime is not installed there (Debian: apt-get install libfaketime), nor on this machine"
+        self.upload(ours[0], found["put"])
+        return ""
+
+    def set_clock(self, *, offset_s: float = 0.0, rate: float = 1.0) -> None:
+        self.agent.order("set_clock", offset_s=offset_s, rate=rate)
+
+    def strobe_clock(self, *, offset_s: float, period_ms: float) -> None:
+        self.agent.order("strobe_clock", offset_s=offset_s, period_s=period_ms / 1000)
+
+    def read_clock(self, *, watch_s: float = 0.3) -> ClockReading:
+        seen = self.agent.order("read_clock", within_s=watch_s + 15.0, watch_s=watch_s)
+        return ClockReading(seen["offset_s"], seen["rate"], seen["preloaded"], seen["steps"])
+
+    def limit(self, *, cpus: float | None = None, memory_bytes: int | None = None) -> None:
+        self.agent.order("set_limits", cpus=cpus, memory_bytes=memory_bytes)
+
+    def limits(self) -> Limits:
+        seen = self.agent.order("limits")
+        return Limits(seen["cpus"], seen["memory_bytes"], seen["memory_used"])
+
+    def cpu_obtained(self, *, for_s: float = 0.3) -> float:
+        return float(self.agent.order("burn", within_s=for_s * 20 + 20.0, for_s=for_s)["cpus"])
 
     def wipe(self) -> None:
         self.agent.order("wipe", within_s=30.0)

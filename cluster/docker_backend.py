@@ -40,6 +40,43 @@ FIRST_HOST = 11
 FIRST_PORT = 7001
 ROOT = "/capsize"
 LOOP_CONTROL = "/dev/loop-control"
+PERIOD_US = 100_000
+NO_LIMIT_BYTES = 1 << 50
+
+
+class DockerNode(AgentNode):
+    """A container; what it may use is limited by the engine, and read back from within."""
+
+    container: str
+    engine: Any
+    limited = False
+
+    def prepare(self, needs: frozenset[str]) -> None:
+        super().prepare(needs - {"pressure"})  # the container is the group that is limited
+
+    def limit(self, *, cpus: float | None = None, memory_bytes: int | None = None) -> None:
+        self.limited = True
+        quota = int(cpus * PERIOD_US) if cpus else -1
+        memory = memory_bytes or NO_LIMIT_BYTES  # an engine cannot take a memory limit away again
+        with _told(f"docker: {self.name} could not be limited"):
+            self.engine.update_container(
+                self.container, cpu_period=PERIOD_US, cpu_quota=quota, mem_limit=memory, memswap_limit=memory
+            )
+        self.limited = cpus is not None or memory_bytes is not None
+        self.agent.order("expose", much=memory_bytes is not None)
+
+    def give_back(self) -> None:
+        """Take every limit away, if there is one."""
+        if self.limited:
+            self.limit()
+
+    def heal(self) -> Sequence[str]:
+        problems = list(super().heal())
+        try:
+            self.give_back()
+        except BackendError as error:
+            problems.append(str(error))
+        return tuple(problems)
 
 
 class DockerBackend(Backend):
@@ -51,9 +88,11 @@ class DockerBackend(Backend):
         self.label = label
         self.disk_mb = disk_mb
         self.base = base
-        self.nodes: tuple[AgentNode, ...] = ()
+        self.nodes: tuple[DockerNode, ...] = ()
         self._no_disks = "disks were switched off" if disks is False else ""
         self._no_shape = ""
+        self._no_clock = ""
+        self._no_pressure = ""
         self._client = connect()
         self._ledger: Ledger | None = None
         self._execs: list[Exec] = []
@@ -63,9 +102,13 @@ class DockerBackend(Backend):
         self._lock = threading.Lock()
 
     def capabilities(self) -> frozenset[str]:
-        found = {"processes", "network"}
+        found = {"processes", "network", "clients"}
         if not self._no_shape:
             found.add("shape")
+        if not self._no_clock:
+            found |= {"clock", "monotonic"}
+        if not self._no_pressure:
+            found.add("pressure")
         return frozenset(found | (set() if self._no_disks else {"disks", "power"}))
 
     def why_not(self, capability: str) -> str:
@@ -73,6 +116,10 @@ class DockerBackend(Backend):
             return f"docker: {self._no_disks or 'real disks are there'}"
         if capability == "shape":
             return f"docker: {self._no_shape or 'packets can be shaped'}"
+        if capability in ("clock", "monotonic"):
+            return f"docker: {self._no_clock or 'clocks can be set'}"
+        if capability == "pressure":
+            return f"docker: {self._no_pressure or 'limits can be set'}"
         return f"docker: containers of this engine have no {capability!r}"
 
     def describe(self) -> dict[str, object]:
@@ -98,7 +145,9 @@ class DockerBackend(Backend):
                     self._remove_containers()
                     self._bring_up(count, image)
             self._check_reach()
-            self._no_shape = self.nodes[0].why_no_shape()  # all nodes share one kernel
+            self._no_shape = self.nodes[0].why_no_shape()  # all nodes share one kernel, and one image
+            self._no_clock = self.nodes[0].why_no_clock()
+            self._no_pressure = self._why_no_pressure()
         except BaseException:
             self.destroy()
             raise
@@ -121,6 +170,12 @@ class DockerBackend(Backend):
                 f"docker: containers cannot be reached from here at {node.address} (Docker Desktop and engines on "
                 "other hosts keep their networks to themselves); use --backend local"
             )
+
+    def _why_no_pressure(self) -> str:
+        """Return why this engine cannot limit a container; empty when it can."""
+        info = self._client.info()
+        lacking = [word for word in ("CpuCfsQuota", "MemoryLimit") if not info.get(word)]
+        return f"this engine's kernel cannot limit a container ({', '.join(lacking)} is off)" if lacking else ""
 
     def _lose_disks(self, why: str) -> None:
         self._no_disks = why
@@ -167,7 +222,7 @@ class DockerBackend(Backend):
         subnet = ipaddress.IPv4Network(self._subnet)
         return {f"n{number}": str(subnet[FIRST_HOST + number - 1]) for number in range(1, count + 1)}
 
-    def _host(self, name: str, addresses: dict[str, str], image: str) -> AgentNode:
+    def _host(self, name: str, addresses: dict[str, str], image: str) -> DockerNode:
         api: Any = self._client.api
         container = f"capsize-{self.label}-{name}"
         self._record("container", name=container)
@@ -196,7 +251,9 @@ class DockerBackend(Backend):
         agent = Agent(name, channel.send, channel.lines(), channel.last_words)
         agent.order("hello", within_s=30.0)
         agent.order("prepare_network", within_s=30.0)
-        return AgentNode(name, agent, ROOT, addresses[name], self._number, lambda: self._no_disks)
+        node = DockerNode(name, agent, ROOT, addresses[name], self._number, lambda: self._no_disks)
+        node.container, node.engine = made["Id"], api
+        return node
 
     def _make_disks(self, pool: ThreadPoolExecutor) -> None:
         """Give every node its disk; where the kernel or the engine refuses, no node has one, and `why_not` says why."""
@@ -220,7 +277,13 @@ class DockerBackend(Backend):
 
     # -- taking down -----------------------------------------------------------------------------------------
     def heal(self) -> Sequence[str]:
-        return heal_all(self.nodes)
+        problems = heal_all(self.nodes)
+        for node in self.nodes:
+            try:
+                node.give_back()
+            except BackendError as error:
+                problems.append(str(error))
+        return problems
 
     def destroy(self) -> None:
         """Thaw, unmount and remove: a container with a frozen disk could not be removed."""

@@ -86,6 +86,7 @@ def node_image(client: DockerClient, base: str = BASE) -> str:
         "Dockerfile": (here / "image" / "Dockerfile").read_bytes(),
         "agent.py": (here / "agent.py").read_bytes(),
         "shaper.py": (here / "shaper.py").read_bytes(),
+        "damage.py": (here / "damage.py").read_bytes(),
     }
     digest = hashlib.sha256(repr((base, sorted(files.items()))).encode()).hexdigest()[:12]
     tag = f"capsize-node:{digest}"

@@ -29,11 +29,14 @@ from capsize.cluster.backend import Backend
 from capsize.cluster.ledger import Ledger, Owner, ledgers
 from capsize.cluster.node import Node, Shape
 from capsize.cluster.orders import Agent
-from capsize.errors import BackendError
+from capsize.errors import BackendError, Refused
 
 HOST = "127.0.0.1"
 PORTS = range(20000, 32000)
 """Below the range from which Linux takes the ports of outgoing connections: a node that restarts finds its own free."""
+
+
+NO_CLIENTS = "clients reach nodes on loopback directly, not through the relay, and cannot be cut off"
 
 
 class LocalNode(AgentNode):
@@ -54,6 +57,17 @@ class LocalNode(AgentNode):
     def shape_from(self, shapes: Sequence[tuple[Node, Shape]], *, seed: int = 0) -> None:
         given = {peer.name: asdict(shape) for peer, shape in shapes}
         self.relay.order("shape", to=self.name, shapes=given, seed=seed)
+
+    def shapes_now(self, peers: Sequence[Node]) -> frozenset[str]:
+        shaped = self.relay.order("ping")["shaped"]
+        return frozenset(peer.name for peer in peers if f"{peer.name}-{self.name}" in shaped)
+
+    def shut_clients_out(self, shut: bool, peers: Sequence[Node]) -> None:
+        if shut:
+            raise Refused(f"{self.name}: {NO_CLIENTS}")
+
+    def clients_shut_out(self) -> bool:
+        return False
 
     def _probe_way(self, peer: AgentNode, port: int) -> tuple[str, int]:
         opened = self.relay.order("open_datagrams", frm=peer.name, to=self.name, target=[HOST, port])
@@ -78,6 +92,8 @@ class LocalBackend(Backend):
         self.base_port = base_port
         self.nodes: tuple[LocalNode, ...] = ()
         self._no_disks = "disks were switched off" if disks is False else _why_no_disks()
+        self._no_clock = _why_no_clock()
+        self._no_pressure = _why_no_pressure()
         self._ledger: Ledger | None = None
         self._children: list[subprocess.Popen[bytes]] = []
         self._relay: Agent | None = None
@@ -86,11 +102,24 @@ class LocalBackend(Backend):
         self._lock = threading.Lock()
 
     def capabilities(self) -> frozenset[str]:
-        return frozenset({"processes", "network", "shape"} | (set() if self._no_disks else {"disks", "power"}))
+        found = {"processes", "network", "shape"}
+        if not self._no_disks:
+            found |= {"disks", "power"}
+        if not self._no_clock:
+            found |= {"clock", "monotonic"}
+        if not self._no_pressure:
+            found.add("pressure")
+        return frozenset(found)
 
     def why_not(self, capability: str) -> str:
         if capability in ("disks", "power"):
             return f"local: {self._no_disks or 'real disks are there'}"
+        if capability == "clients":
+            return f"local: {NO_CLIENTS}; use docker or ssh"
+        if capability in ("clock", "monotonic"):
+            return f"local: {self._no_clock or 'clocks can be set'}"
+        if capability == "pressure":
+            return f"local: {self._no_pressure or 'limits can be set'}"
         return f"local: nodes on loopback have no {capability!r}; the docker backend may"
 
     def create(self, count: int) -> Sequence[Node]:
@@ -241,6 +270,29 @@ def _why_no_disks() -> str:
     search = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     if shutil.which("mkfs.ext4", path=search) is None:
         return "real disks need mkfs.ext4; install e2fsprogs"
+    return ""
+
+
+def _why_no_clock() -> str:
+    """Return why no clock can be set here; empty when libfaketime is installed."""
+    if not sys.platform.startswith("linux"):
+        return "clocks are set through libfaketime, on Linux only; use the docker backend"
+    if not any(list(Path("/").glob(f"{place[1:]}/libfaketimeMT.so.1")) for place in agent_file.Clock.PLACES):
+        return "clocks are set through libfaketime, which is not installed (Debian: apt-get install libfaketime)"
+    return ""
+
+
+def _why_no_pressure() -> str:
+    """Return why processes cannot be limited here; empty when control groups can be made."""
+    if not sys.platform.startswith("linux"):
+        return "limits need Linux's control groups; use the docker backend"
+    if os.geteuid() != 0:
+        return "limits need root (control groups); run as root, or use the docker backend"
+    root = Path(agent_file.Limits.ROOT)
+    two = (root / "cgroup.controllers").exists()
+    for folder in [root] if two else [root / "cpu", root / "memory"]:
+        if not os.access(folder, os.W_OK):
+            return f"limits need control groups that can be made in {folder}; use the docker backend"
     return ""
 
 

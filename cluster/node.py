@@ -76,12 +76,17 @@ class Shape:
 class Arrivals:
     """What became of a series of packets sent to this node: how many were sent, and what arrived, in order.
 
-    `delays_ms` are by one monotonic clock, and mean something only where both nodes share a kernel (not on ssh).
+    `delays_ms` are by one monotonic clock where both nodes share a kernel; on ssh the clocks of two hosts are
+    compared over their channels, which is right within a few milliseconds.
     """
 
     sent: int
     numbers: tuple[int, ...]
     delays_ms: tuple[float, ...]
+    damaged: int = 0
+    """How many arrived with other bytes than were sent."""
+    size: int = 0
+    gap_ms: float = 2.0
 
     @property
     def lost(self) -> int:
@@ -99,6 +104,55 @@ class Arrivals:
             found += number < highest
             highest = max(highest, number)
         return found
+
+    @property
+    def rate_kbit(self) -> float | None:
+        """At which rate they arrived, by the time between the first and the last; None when too few did."""
+        if len(self.numbers) < 2:
+            return None
+        at_ms = [number * self.gap_ms + delay for number, delay in zip(self.numbers, self.delays_ms, strict=True)]
+        between_ms = max(at_ms) - min(at_ms)
+        return (len(self.numbers) - 1) * self.size * 8 / max(between_ms, 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What was done to a file of the data directory while the process was down, and whether it can be taken back."""
+
+    how: str
+    """"torn" (an unfinished write behind the end), "flip" (one bit), "cut" (bytes off the end)."""
+    file: str
+    """Below the data directory."""
+    offset: int
+    bytes: int
+    size: int
+    """Of the file, before."""
+    after: int
+    bit: int
+    mark: int
+    """The byte at `offset` as the damage left it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """What a process of the system takes for the time, seen from outside: its wall clock minus the host's."""
+
+    offset_s: float
+    rate: float
+    """How fast its clock goes, measured; 1 is right."""
+    preloaded: bool
+    """Whether the clock library is mapped into the process itself."""
+    steps: int = 0
+    """How often the clock jumped by more than 50 ms while it was watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a node may use now, as its kernel says: CPUs (None: as many as there are), bytes of memory."""
+
+    cpus: float | None
+    memory_bytes: int | None
+    memory_used: int | None = None
 
 
 class Node(ABC):
@@ -182,8 +236,25 @@ class Node(ABC):
         """
 
     @abstractmethod
-    def arrivals_from(self, peer: Node, *, count: int = 50, gap_ms: float = 2.0, wait_ms: float = 300.0) -> Arrivals:
-        """Probe: have `peer` send a series of single packets to this node; tell what arrived."""
+    def arrivals_from(
+        self, peer: Node, *, count: int = 50, gap_ms: float = 2.0, wait_ms: float = 300.0, size: int = 0
+    ) -> Arrivals:
+        """Probe: have `peer` send a series of packets of at least `size` bytes to this node; tell what arrived."""
+
+    @abstractmethod
+    def shapes_now(self, peers: Sequence[Node]) -> frozenset[str]:
+        """Return those of these nodes whose packets are handed to whatever shapes them, as the place itself says."""
+
+    @abstractmethod
+    def shut_clients_out(self, shut: bool, peers: Sequence[Node]) -> None:
+        """Drop what anybody but `peers` sends to the system on this node; False lets them in again.
+
+        Raises Refused without `clients`.
+        """
+
+    @abstractmethod
+    def clients_shut_out(self) -> bool:
+        """Probe from the controller whether its packets to the system on this node are dropped now."""
 
     # -- disk ------------------------------------------------------------------------------------------------------
     @abstractmethod
@@ -228,6 +299,50 @@ class Node(ABC):
     @abstractmethod
     def power_on(self) -> Sequence[str]:
         """Mount the data disk again, which replays its journal; returns ("mounted",). The process is not started."""
+
+    @abstractmethod
+    def damage(self, how: str, *, pattern: str = "", seed: int = 0) -> Damage:
+        """Damage a file of the data directory: the newest that `pattern` matches. The process must be down.
+
+        "torn": append what an unfinished write leaves; "flip": turn one bit over, well before the end; "cut": take
+        bytes off the end. What "cut" will need to be taken back is kept outside the data directory.
+        """
+
+    @abstractmethod
+    def repair(self, damage: Damage) -> bool:
+        """Take `damage` back; the process must be down. False when the file is no longer as the damage left it."""
+
+    # -- clock and pressure ----------------------------------------------------------------------------------------
+    @abstractmethod
+    def prepare(self, needs: frozenset[str]) -> None:
+        """Have processes started from now on so that these can be done to them: "clock", "monotonic", "pressure".
+
+        Raises Refused for what cannot be had on this node.
+        """
+
+    @abstractmethod
+    def set_clock(self, *, offset_s: float = 0.0, rate: float = 1.0) -> None:
+        """Set the clock of the system's process off by `offset_s` now, going at `rate` from here on."""
+
+    @abstractmethod
+    def strobe_clock(self, *, offset_s: float, period_ms: float) -> None:
+        """Let the clock jump to and fro by `offset_s`, each time after `period_ms`, until `set_clock`."""
+
+    @abstractmethod
+    def read_clock(self, *, watch_s: float = 0.3) -> ClockReading:
+        """Probe: read the clock as the system's process reads it, in a process of its own with its environment."""
+
+    @abstractmethod
+    def limit(self, *, cpus: float | None = None, memory_bytes: int | None = None) -> None:
+        """Limit what this node may use; what is not given is not limited any more. Raises Refused without them."""
+
+    @abstractmethod
+    def limits(self) -> Limits:
+        """Probe: read the limits back from the kernel."""
+
+    @abstractmethod
+    def cpu_obtained(self, *, for_s: float = 0.3) -> float:
+        """Probe: burn time in a process under the node's limits; return the CPUs it obtained."""
 
     @abstractmethod
     def wipe(self) -> None:

@@ -248,7 +248,7 @@ class Datagrams(asyncio.DatagramProtocol):
             return
         if shape is None:
             self.deliver(data)
-        elif not shape.lost():
+        elif not shape.lost() and not shape.overflows(asyncio.get_running_loop().time()):
             if shape.corrupted():
                 return  # the receiving host's checksum would catch it
             loop = asyncio.get_running_loop()
@@ -313,6 +313,7 @@ class Relay:
         flows = self.flows.values()
         return {
             "passed_bytes": {f"{flow.frm}-{flow.to}": flow.passed_bytes for flow in flows},
+            "shaped": [f"{flow.frm}-{flow.to}" for flow in flows if flow.shape is not None],
             "ends_open": sum(len(flow.sides) for flow in flows),
         }
 

@@ -1,8 +1,11 @@
-"""Shaping: what arrives from chosen senders is delayed, lost, overtaken, corrupted or slowed, packet by packet.
+"""Shaping: what arrives from chosen senders is delayed, lost, doubled, corrupted or slowed, packet by packet.
 
 Works where the kernel has no netem: iptables hands the packets to a queue in user space (NFQUEUE), and this process,
 a child of the agent, says for each when it may go on. When it ends, the kernel passes packets as if it had never been
 there (`--queue-bypass`). One file, standard library only, Python 3.8 or newer.
+
+A packet leaves the queue once: what is to be doubled is sent to this very host once more, through a raw socket and
+the loopback device, whose packets the queue is not given.
 
 Orders are JSON lines on stdin, `{"seed": 7, "shapes": {"198.18.0.12": {"delay_ms": 50, "loss": 0.1}}}`; each is
 answered with one line on stdout. The whole set is replaced each time; an empty one lets everything pass.
@@ -11,6 +14,7 @@ Numbers of the netlink protocol are those of the kernel's linux/netfilter/nfnetl
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import os
@@ -34,6 +38,9 @@ PACKET_HDR, VERDICT_HDR, PAYLOAD = 1, 2, 10
 DROP, ACCEPT = 0, 1
 NLM_F_REQUEST, NLM_F_ACK, NLMSG_ERROR = 1, 4, 2
 SOL_NETLINK, NETLINK_NO_ENOBUFS = 270, 5
+
+LINE_S = 1.0
+"""A packet that would wait longer than this for a slow line is dropped, as routers do."""
 
 
 class Shape:
@@ -65,6 +72,10 @@ class Shape:
 
     def doubled(self) -> bool:
         return self.draw.random() < self.duplicate
+
+    def overflows(self, now: float) -> bool:
+        """Say whether the line is so far behind that a packet is dropped."""
+        return self.rate is not None and self.line_free - now > LINE_S
 
     def due(self, now: float, size: int) -> float:
         """Return when a packet of `size` bytes that came at `now` is to arrive."""
@@ -164,8 +175,10 @@ class Shaper:
     def __init__(self) -> None:
         self.queue = PacketQueue()
         self.shapes: dict[bytes, Shape] = {}
-        self.waiting: list[tuple[float, int, int, bytes | None]] = []
+        self.waiting: list[tuple[float, int, int, bytes | None, bytes | None]] = []
+        """When due, order, number in the queue, changed bytes, bytes of a copy."""
         self.count = 0
+        self.again = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
     def set(self, order: dict[str, Any]) -> None:
         """Replace all shapes; what is on its way keeps its time."""
@@ -179,12 +192,19 @@ class Shaper:
         shape = self.shapes.get(packet[12:16])
         if shape is None:
             self.queue.judge(number, ACCEPT)
-        elif shape.lost():
+        elif shape.lost() or shape.overflows(now):
             self.queue.judge(number, DROP)
         else:
             changed = flipped(packet, shape.draw) if shape.corrupted() else None
+            copy = packet if shape.doubled() else None
             self.count += 1
-            heapq.heappush(self.waiting, (shape.due(now, len(packet)), self.count, number, changed))
+            heapq.heappush(self.waiting, (shape.due(now, len(packet)), self.count, number, changed, copy))
+
+    def let_go(self, number: int, changed: bytes | None, copy: bytes | None) -> None:
+        self.queue.judge(number, ACCEPT, changed)
+        if copy is not None:
+            with contextlib.suppress(OSError):  # a copy that the kernel does not take is a copy less
+                self.again.sendto(copy, (socket.inet_ntoa(copy[16:20]), 0))
 
     def serve(self) -> None:
         orders = b""
@@ -194,8 +214,7 @@ class Shaper:
             ready, _, _ = select.select([netlink, 0], [], [], wait)
             now = time.monotonic()
             while self.waiting and self.waiting[0][0] <= now:
-                _, _, number, changed = heapq.heappop(self.waiting)
-                self.queue.judge(number, ACCEPT, changed)
+                self.let_go(*heapq.heappop(self.waiting)[2:])
             if netlink in ready:
                 for number, packet in self.queue.packets():
                     self.take(number, packet, now)

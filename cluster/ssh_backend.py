@@ -24,6 +24,7 @@ import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from capsize.cluster import agent as agent_file
+from capsize.cluster import damage as damage_file
 from capsize.cluster import shaper as shaper_file
 from capsize.cluster.agent_node import AgentNode, heal_all
 from capsize.cluster.backend import Backend
@@ -128,7 +129,7 @@ class SshBackend(Backend):
             "private": True, "deadman_s": DEADMAN_S, "owner": str(Owner.this()),
         }  # fmt: skip
         script = f"{root}/agent.py"
-        for file in (agent_file.__file__, shaper_file.__file__):
+        for file in (agent_file.__file__, shaper_file.__file__, damage_file.__file__):
             self._put(client, where, Path(file), root)
         become = "sudo -n " if self.sudo else ""
         channel = _channel(client, f"{become}python3 -u {script} {shlex.quote(json.dumps(config))}")

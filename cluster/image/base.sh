@@ -13,5 +13,5 @@ if ! command -v mmdebstrap >/dev/null; then
 fi
 archive=$(mktemp -d)/base.tar
 trap 'rm -rf "$(dirname "$archive")"' EXIT
-mmdebstrap --variant=minbase --include=python3,iproute2,iptables,procps,e2fsprogs,mount bookworm "$archive"
+mmdebstrap --variant=minbase --include=python3,iproute2,iptables,procps,e2fsprogs,mount,libfaketime bookworm "$archive"
 docker import "$archive" "$image"
