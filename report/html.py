@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from capsize.report.faults import FaultRow, fault_rows
 from capsize.report.lanes import lay_out
 from capsize.report.ledger import COLUMNS, OUTCOMES, Ledger, read_ledger
 from capsize.report.nodes import NodeLane, node_lanes, trace_files
-from capsize.report.plain import command_line, count, duration, seconds, value_text, visible
+from capsize.report.plain import command_line, count, duration, in_micro, seconds, value_text, visible
 from capsize.report.witness import Contradiction, contradictions
 
 log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def render(folder: Path) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(duration=_micro(duration), at=_micro(seconds), value=value_text, visible=visible)
+    environment.filters.update(duration=in_micro(duration), at=in_micro(seconds), value=value_text, visible=visible)
     return environment.get_template("report.html.j2").render(
         style=Markup(style),
         script=Markup(script),
@@ -107,11 +106,6 @@ def _nemesis_problems(ledger: Ledger) -> list[str]:
         if event.get("f") == "nemesis" and isinstance(value, dict) and value.get("phase") == "error":
             found.append(f"The nemesis reports: {value_text(value.get('detail'))}.")
     return found[:20]
-
-
-def _micro(show: Callable[[float | None], str]) -> Callable[[float | None], str]:
-    """Return `show`, which takes nanoseconds, as a function of microseconds."""
-    return lambda time_us: show(None if time_us is None else time_us * 1000)
 
 
 def embedded(data: Any) -> str:

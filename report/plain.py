@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 LONGEST = 400
@@ -70,6 +71,15 @@ def duration(time_ns: float | None) -> str:
     if abs(time_ns) < 1e9:
         return f"{time_ns / 1e6:.1f} ms"
     return f"{time_ns / 1e9:.1f} s"
+
+
+def in_micro(show: Callable[[float | None], str]) -> Callable[[float | None], str]:
+    """Return `show`, which takes nanoseconds, as a function of microseconds.
+
+    >>> in_micro(duration)(1_500)
+    '1.5 ms'
+    """
+    return lambda time_us: show(None if time_us is None else time_us * 1000)
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
