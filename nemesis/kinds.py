@@ -7,44 +7,16 @@ alone: choosing one more kind moves no other.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from capsize.errors import UsageError, no_such
 from capsize.nemesis.disk import DeadDisk, FullDisk, PauseDisk, PowerLoss, SlowDisk
 from capsize.nemesis.fault import Fault
+from capsize.nemesis.kind import Kind as Kind
+from capsize.nemesis.kind import always
 from capsize.nemesis.partition import Partition
+from capsize.nemesis.place_kinds import PLACES
 from capsize.nemesis.process import Kill, PauseProcess
-from capsize.nemesis.target import asks_for_a_leader
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One word. `draw(rng, nth)` returns its nth fault of a run."""
-
-    word: str
-    says: str
-    phase: float
-    draw: Callable[[random.Random, int], Fault]
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The capabilities that its faults need."""
-        return frozenset[str]().union(*(fault.needs for fault in self.examples()))
-
-    @property
-    def asks_for_a_leader(self) -> bool:
-        """Whether any of its faults can only strike while the leader is known."""
-        return any(asks_for_a_leader(fault.target) for fault in self.examples())
-
-    def examples(self) -> list[Fault]:
-        """Return some of its faults: enough that every variant is among them."""
-        return [self.draw(random.Random(seed), nth) for seed in range(16) for nth in range(2)]
-
-
-def always(fault: Fault) -> Callable[[random.Random, int], Fault]:
-    """Draw the same fault every time."""
-    return lambda rng, nth: fault
 
 
 def _partition(rng: random.Random, nth: int) -> Fault:
@@ -78,6 +50,7 @@ _LIST = (
          lambda rng, nth: DeadDisk(rng.choice(("leader", "one")))),
     Kind("power-loss", "lose what was not synced, on one node to all; start them again", 0.15,
          lambda rng, nth: PowerLoss(rng.choice(("leader", "one", "minority", "majority", "all", "all")))),
+    *PLACES,
 )  # fmt: skip
 
 KINDS: dict[str, Kind] = {kind.word: kind for kind in _LIST}

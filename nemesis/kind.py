@@ -1,0 +1,39 @@
+"""A fault word of the command line, with what it draws."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from capsize.nemesis.fault import Fault
+from capsize.nemesis.target import asks_for_a_leader
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One word. `draw(rng, nth)` returns its nth fault of a run."""
+
+    word: str
+    says: str
+    phase: float
+    draw: Callable[[random.Random, int], Fault]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The capabilities that its faults need."""
+        return frozenset[str]().union(*(fault.needs for fault in self.examples()))
+
+    @property
+    def asks_for_a_leader(self) -> bool:
+        """Whether any of its faults can only strike while the leader is known."""
+        return any(asks_for_a_leader(fault.target) for fault in self.examples())
+
+    def examples(self) -> list[Fault]:
+        """Return some of its faults: enough that every variant is among them."""
+        return [self.draw(random.Random(seed), nth) for seed in range(16) for nth in range(2)]
+
+
+def always(fault: Fault) -> Callable[[random.Random, int], Fault]:
+    """Draw the same fault every time."""
+    return lambda rng, nth: fault
