@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from capsize.nemesis.fault import Fault
 from capsize.nemesis.target import asks_for_a_leader
+from capsize.nemesis.trigger import Trigger
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,16 @@ class Kind:
     says: str
     phase: float
     draw: Callable[[random.Random, int], Fault]
+    when: Callable[[random.Random, int], Trigger] | None = None
+    """What its nth fault waits for, once its time has come; None: nothing."""
+
+    @property
+    def hooks(self) -> frozenset[str]:
+        """The optional hooks of an adapter that its faults and triggers need."""
+        triggers = [] if self.when is None else [self.when(random.Random(seed), 0) for seed in range(16)]
+        return frozenset[str]().union(
+            *(fault.hooks for fault in self.examples()), *(trigger.hooks for trigger in triggers)
+        )
 
     @property
     def needs(self) -> frozenset[str]:

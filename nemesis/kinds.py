@@ -17,6 +17,7 @@ from capsize.nemesis.kind import always
 from capsize.nemesis.partition import Partition
 from capsize.nemesis.place_kinds import PLACES
 from capsize.nemesis.process import Kill, PauseProcess
+from capsize.nemesis.system_kinds import SYSTEMS
 
 
 def _partition(rng: random.Random, nth: int) -> Fault:
@@ -51,6 +52,7 @@ _LIST = (
     Kind("power-loss", "lose what was not synced, on one node to all; start them again", 0.15,
          lambda rng, nth: PowerLoss(rng.choice(("leader", "one", "minority", "majority", "all", "all")))),
     *PLACES,
+    *SYSTEMS,
 )  # fmt: skip
 
 KINDS: dict[str, Kind] = {kind.word: kind for kind in _LIST}

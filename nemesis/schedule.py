@@ -6,20 +6,23 @@ Every kind has its own random stream and its own timeline, so one more kind move
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from capsize.config import Tempo
 from capsize.errors import CapsizeError, UsageError, no_such
 from capsize.nemesis.fault import Fault, fault_from_json
-from capsize.nemesis.kinds import Kind
+from capsize.nemesis.kind import Kind
 from capsize.nemesis.target import check_target
 from capsize.nemesis.trigger import ANY, After, Failpoint, Trigger, trigger_from_json
 from capsize.seed import stream
 
-PERIOD_S = 8.0
-"""Between two faults of one kind, on average."""
-QUIET_START_S = 1.5
+USUAL = Tempo()
+INTERVAL_S = {"overlap": 8.0, "turns": 5.0, "storm": 8.0, "bursts": 12.0}
+"""Between two faults of one kind, on average; of any kind, for turns; between two bursts."""
+BURST_S = 1.0
 QUIET_END_S = 1.0
 FULL_LENGTH_S = 15.0
 """A run shorter than this gets the same timeline, compressed."""
@@ -73,30 +76,131 @@ class Schedule:
         return f'{{"version": 1, "seed": {self.seed}, "steps": [{body}]}}\n'
 
 
-def draw(seed: int, kinds: Sequence[Kind], time_limit_s: float, *, period_s: float = PERIOD_S) -> Schedule:
+def draw(seed: int, kinds: Sequence[Kind], time_limit_s: float, *, tempo: Tempo = USUAL) -> Schedule:
     """Return the schedule of these kinds for a load of `time_limit_s`; every fault ends before the load does.
 
-    Each kind strikes at least once, whatever the length; at the default period about three times in 30 s.
+    Each kind strikes at least once, whatever the length; usually about three times in 30 s.
     """
-    steps = [step for kind in kinds for step in _timeline(seed, kind, time_limit_s, period_s)]
+    interval_s = tempo.fault_interval or INTERVAL_S[tempo.mix]
+    rounds = _Rounds(interval_s, tempo.quiet_period, time_limit_s)
+    timelines = {"overlap": _overlap, "turns": _turns, "storm": _storm, "bursts": _bursts}[tempo.mix]
+    steps = timelines(seed, kinds, rounds.active_s, interval_s, tempo)
+    if tempo.quiet_period:
+        steps = [rounds.placed(step) for step in steps]
+    if tempo.quorum != "any":
+        steps = [replace(step, quorum=tempo.quorum) for step in steps]
     return Schedule(tuple(sorted(steps, key=lambda step: (step.at_s, step.kind))), seed)
 
 
-def _timeline(seed: int, kind: Kind, time_limit_s: float, period_s: float) -> list[Step]:
-    rng = stream(seed, "nemesis", kind.word)
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """Time of the load in which faults strike, with quiet periods taken out."""
+
+    interval_s: float
+    quiet_s: float
+    time_limit_s: float
+
+    @property
+    def active_s(self) -> float:
+        whole, rest = divmod(self.time_limit_s, self.interval_s + self.quiet_s)
+        return whole * self.interval_s + min(rest, self.interval_s) if self.quiet_s else self.time_limit_s
+
+    def placed(self, step: Step) -> Step:
+        """Return a step of active time where it is in the load; it ends with its round."""
+        rounds, at_s = divmod(step.at_s, self.interval_s)
+        length_s = min(step.duration_s, max(0.5, self.interval_s - at_s))
+        at_s += rounds * (self.interval_s + self.quiet_s)
+        return replace(step, at_s=round(at_s, 3), duration_s=round(length_s, 3))
+
+
+def _bounds(time_limit_s: float, tempo: Tempo) -> tuple[float, float, float]:
+    """Return by how much times are compressed in a short run, when faults may begin, and when all are over."""
     scale = min(1.0, time_limit_s / FULL_LENGTH_S)
-    end_s = time_limit_s - QUIET_END_S * scale
-    period_s = min(period_s, end_s / 1.5)
-    at_s = scale * QUIET_START_S + min(period_s, PERIOD_S * scale) * (kind.phase + 0.25 * rng.random())
+    start_s = tempo.quiet_start * (scale if tempo.quiet_start == USUAL.quiet_start else 1.0)
+    return scale, min(start_s, time_limit_s / 2), time_limit_s - QUIET_END_S * scale
+
+
+def _length_s(rng: random.Random, scale: float, tempo: Tempo) -> float:
+    least, most = tempo.durations()
+    return (scale if tempo.fault_duration == USUAL.fault_duration else 1.0) * rng.uniform(least, most)
+
+
+def _step_of(kind: Kind, rng: random.Random, nth: int, at_s: float, duration_s: float, fault: Fault) -> Step:
+    when = kind.when(rng, nth) if kind.when is not None else None
+    if isinstance(when, Failpoint):
+        fault = replace(fault, target=when.node)
+    return Step(round(at_s, 3), round(duration_s, 3), kind.word, nth, fault, when)
+
+
+def _overlap(seed: int, kinds: Sequence[Kind], time_limit_s: float, interval_s: float, tempo: Tempo) -> list[Step]:
+    """Every kind on a timeline of its own, at its place in the interval: they take turns, and sometimes overlap."""
     steps: list[Step] = []
-    while True:
-        duration_s = scale * rng.uniform(2.0, 4.0)
-        fault = kind.draw(rng, len(steps))
-        if steps and at_s + duration_s > end_s:
-            return steps
-        at_s = min(at_s, max(0.0, end_s - duration_s))
-        steps.append(Step(round(at_s, 3), round(duration_s, 3), kind.word, len(steps), fault))
-        at_s += period_s * rng.uniform(0.85, 1.15)
+    for kind in kinds:
+        rng = stream(seed, "nemesis", kind.word)
+        scale, start_s, end_s = _bounds(time_limit_s, tempo)
+        period_s = min(interval_s, end_s / 1.5)
+        at_s = start_s + min(period_s, interval_s * scale) * (kind.phase + 0.25 * rng.random())
+        nth = 0
+        while True:
+            duration_s = _length_s(rng, scale, tempo)
+            fault = kind.draw(rng, nth)
+            if nth and at_s + duration_s > end_s:
+                break
+            at_s = min(at_s, max(0.0, end_s - duration_s))
+            steps.append(_step_of(kind, rng, nth, at_s, min(duration_s, max(0.1, end_s - at_s)), fault))
+            nth += 1
+            at_s += period_s * rng.uniform(0.85, 1.15)
+    return steps
+
+
+def _storm(seed: int, kinds: Sequence[Kind], time_limit_s: float, interval_s: float, tempo: Tempo) -> list[Step]:
+    """Every kind at random moments, independent of everything, itself included: faults overlap as chance has it."""
+    steps: list[Step] = []
+    scale, start_s, end_s = _bounds(time_limit_s, tempo)
+    for kind in kinds:
+        rng = stream(seed, "nemesis", kind.word, "storm")
+        at_s, nth = start_s + rng.random() * min(interval_s, (end_s - start_s) / 2), 0
+        while not nth or at_s < end_s - 0.5:
+            fault, duration_s = kind.draw(rng, nth), _length_s(rng, scale, tempo)
+            steps.append(_step_of(kind, rng, nth, at_s, min(duration_s, max(0.1, end_s - at_s)), fault))
+            nth += 1
+            at_s += max(0.2, rng.expovariate(1 / interval_s))
+    return steps
+
+
+def _turns(seed: int, kinds: Sequence[Kind], time_limit_s: float, interval_s: float, tempo: Tempo) -> list[Step]:
+    """One fault at a time: every kind once, in a shuffled order, then all again; the next begins when one is over."""
+    steps: list[Step] = []
+    order, streams = stream(seed, "nemesis", "turns"), {k.word: stream(seed, "nemesis", k.word) for k in kinds}
+    scale, at_s, end_s = _bounds(time_limit_s, tempo)
+    interval_s = max(min(interval_s, (end_s - at_s) / max(1, len(kinds))), 0.2)
+    nth = 0
+    while kinds:
+        for kind in order.sample(list(kinds), len(kinds)):
+            rng = streams[kind.word]
+            fault, duration_s = kind.draw(rng, nth), _length_s(rng, scale, tempo)
+            if nth and at_s + duration_s > end_s:
+                return steps
+            duration_s = min(duration_s, interval_s * 0.9)
+            steps.append(_step_of(kind, rng, nth, at_s, duration_s, fault))
+            at_s += interval_s
+        nth += 1
+    return steps
+
+
+def _bursts(seed: int, kinds: Sequence[Kind], time_limit_s: float, interval_s: float, tempo: Tempo) -> list[Step]:
+    """All kinds within one second, then nothing until the next interval."""
+    steps: list[Step] = []
+    scale, start_s, end_s = _bounds(time_limit_s, tempo)
+    for kind in kinds:
+        rng = stream(seed, "nemesis", kind.word, "bursts")
+        nth = 0
+        while not nth or start_s + nth * interval_s < end_s - 0.5:
+            fault, duration_s = kind.draw(rng, nth), _length_s(rng, scale, tempo)
+            at_s = min(start_s + nth * interval_s + rng.random() * BURST_S * scale, max(0.0, end_s - 0.1))
+            steps.append(_step_of(kind, rng, nth, at_s, min(duration_s, end_s - at_s), fault))
+            nth += 1
+    return steps
 
 
 def parse(text: str, *, where: str, nodes: Sequence[str] = ()) -> Schedule:

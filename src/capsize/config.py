@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from capsize.errors import StoreError, UsageError
+from capsize.errors import StoreError, UsageError, no_such
 
 BACKENDS = ("auto", "docker", "local", "ssh")
 DEFAULT_FAULTS = ("kill-leader", "partition", "pause-disk")
@@ -50,6 +50,65 @@ class Ssh:
         return words
 
 
+MIXES = ("overlap", "turns", "storm", "bursts")
+QUORUMS = ("any", "keep", "lose")
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """When faults strike; each field is the option of the same name. docs/faults.md tells the mixes apart."""
+
+    mix: str = "overlap"
+    fault_interval: float = 0.0
+    """Seconds between two faults of one kind (turns: of any kind; bursts: of two bursts); 0: the mix's own."""
+    fault_duration: str = "2-4"
+    """Seconds that a fault lasts, from-to."""
+    quiet_start: float = 1.5
+    """Seconds of load before the first fault."""
+    quiet_period: float = 0.0
+    """Seconds without faults after each interval."""
+    quorum: str = "any"
+    """keep: never take a quorum away; lose: always; any: as the targets happen to be."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("mix", MIXES), ("quorum", QUORUMS)):
+            if getattr(self, name) not in known:
+                raise no_such(name, getattr(self, name), known, flag=f"--{name}")
+        for name, most in (("fault_interval", 3600), ("quiet_start", 3600), ("quiet_period", 3600)):
+            if not 0 <= getattr(self, name) <= most:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag}: {getattr(self, name):g} is out of range; expected 0 to {most} seconds")
+        self.durations()
+
+    def durations(self) -> tuple[float, float]:
+        """Return how short and how long a fault may be, seconds.
+
+        >>> Tempo(fault_duration="0.5-3").durations(), Tempo(fault_duration="2").durations()
+        ((0.5, 3.0), (2.0, 2.0))
+        """
+        low, _, high = self.fault_duration.partition("-")
+        try:
+            least, most = float(low), float(high or low)
+        except ValueError:
+            least, most = 0.0, 0.0
+        if not 0 < least <= most <= 3600:
+            raise UsageError(f"--fault-duration: {self.fault_duration!r} is no length; expected from-to in s, as 2-4")
+        return least, most
+
+    def words(self) -> list[str]:
+        """Return the options of the command line that mean this, defaults left out.
+
+        >>> Tempo(mix="turns", quiet_period=5).words()
+        ['--mix', 'turns', '--quiet-period', '5']
+        """
+        words: list[str] = []
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value != item.default:
+                words += ["--" + item.name.replace("_", "-"), f"{value:g}" if isinstance(value, float | int) else value]
+        return words
+
+
 def check_place(backend: str, ssh: Ssh) -> None:
     """Raise UsageError unless there is such a place, and hosts are named if and only if it is ssh."""
     if backend not in BACKENDS:
@@ -87,6 +146,7 @@ class RunConfig:
     schedule: str = ""
     """A schedule file to follow instead of drawing one."""
     ssh: Ssh = Ssh()
+    tempo: Tempo = Tempo()
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -124,6 +184,8 @@ class RunConfig:
             given["faults"] = tuple(given.get("faults", ()))
             ssh: dict[str, Any] = dict(given.get("ssh") or {})
             given["ssh"] = Ssh(**{item.name: ssh[item.name] for item in fields(Ssh) if item.name in ssh})
+            tempo: dict[str, Any] = dict(given.get("tempo") or {})
+            given["tempo"] = Tempo(**{item.name: tempo[item.name] for item in fields(Tempo) if item.name in tempo})
             return cls(**given)
         except TypeError as error:
             raise StoreError(f"run.json: the config cannot be read: {error}") from error
@@ -144,7 +206,7 @@ class RunConfig:
                 value = getattr(self, item.name)
                 flag = "--" + item.name.removesuffix("_s").replace("_", "-")
                 words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-        return shlex.join([*words, *self.ssh.words(), "--seed", str(self.seed)])
+        return shlex.join([*words, *self.tempo.words(), *self.ssh.words(), "--seed", str(self.seed)])
 
 
 _SHOWN_IF_CHANGED = (

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from capsize.cluster.adapter import make
 from capsize.cluster.backend import Backend
-from capsize.cluster.system import System
+from capsize.cluster.system import OPTIONAL, System
 from capsize.config import RunConfig
-from capsize.errors import Refused
+from capsize.errors import Refused, no_such
 from capsize.nemesis.kinds import Kind, choose
 from capsize.nemesis.schedule import Schedule, draw, parse
+from capsize.nemesis.target import asks_for_status
+from capsize.nemesis.trigger import Failpoint
 from capsize.registry import lookup
 from capsize.store import explained
 from capsize.workloads import WORKLOADS, Workload
@@ -40,18 +42,35 @@ def plan(config: RunConfig) -> Plan:
         kinds: tuple[Kind, ...] = ()
     else:
         kinds = choose(config.faults or ("none",))
-        schedule = draw(config.seed, kinds, config.time_limit_s)
+        schedule = draw(config.seed, kinds, config.time_limit_s, tempo=config.tempo)
     for step in schedule.steps:
         if step.fault.least_nodes > config.nodes:
             raise Refused(
                 f"--faults: {step.kind} needs {step.fault.least_nodes} nodes or more; --nodes is {config.nodes}"
             )
-    if "status" not in system.capabilities():
-        for kind in kinds:
-            if kind.asks_for_a_leader:
-                raise Refused(f"--faults: {kind.word} hits the leader, but {config.system} does not tell who leads")
+    _refuse_unasked(config, system, schedule)
     asked = workload(config.seed, config.nodes * config.concurrency)
     return Plan(config, asked.fit(system), asked, kinds, schedule)
+
+
+def _refuse_unasked(config: RunConfig, system: System, schedule: Schedule) -> None:
+    """Raise Refused for the first fault that would ask of the system what its adapter has no hook for."""
+    able = system.capabilities()
+    flag = "--schedule" if config.schedule else "--faults"
+    for step in schedule.steps:
+        when, target = step.when, step.fault.target
+        aims = [target, when.node] if isinstance(when, Failpoint) else [target]
+        if "status" not in able and any(asks_for_status(aim) for aim in aims):
+            raise Refused(f"{flag}: {step.kind} hits the leader, but {config.system} does not tell who leads")
+        hooks = step.fault.hooks | (when.hooks if when is not None else frozenset())
+        missing = [hook for hook in OPTIONAL if hook in hooks and hook not in able]
+        if missing:
+            raise Refused(
+                f"{flag}: {step.kind} needs {', '.join(missing)}, which the adapter of {config.system} does not have "
+                "(docs/hooks.md)"
+            )
+        if isinstance(when, Failpoint) and when.place not in system.failpoints():
+            raise no_such(f"failpoint of {config.system}", when.place, system.failpoints(), flag=flag)
 
 
 def refuse_impossible(made: Plan, backend: Backend) -> None:

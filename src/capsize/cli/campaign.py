@@ -12,7 +12,7 @@ import typer
 
 from capsize.cli import options
 from capsize.cli.progress import Progress
-from capsize.config import Ssh
+from capsize.config import Ssh, Tempo
 
 if TYPE_CHECKING:
     from capsize.campaign import Outcome
@@ -37,6 +37,12 @@ def campaign(
     opt: options.Options = [],  # noqa: B006
     timeout: options.Timeout = 2.0,
     recovery_timeout: options.RecoveryTimeout = 30.0,
+    mix: options.Mix = "overlap",
+    fault_interval: options.FaultInterval = 0.0,
+    fault_duration: options.FaultDuration = "2-4",
+    quiet_start: options.QuietStart = 1.5,
+    quiet_period: options.QuietPeriod = 0.0,
+    quorum: options.Quorum = "any",
     nodes_file: options.NodesFile = "",
     user: options.User = "",
     port: options.Port = 22,
@@ -57,6 +63,7 @@ def campaign(
     base = options.config_of(
         faults=faults[0], seed=seed, opt=opt, time_limit_s=time_limit, nodes=nodes, concurrency=concurrency, rate=rate,
         backend=backend, name=name, timeout_s=timeout, recovery_timeout_s=recovery_timeout,
+        tempo=Tempo(mix, fault_interval, fault_duration, quiet_start, quiet_period, quorum),
         ssh=Ssh(nodes_file, user, port, key, known_hosts, any_host_key, sudo),
     )  # fmt: skip
     configs = matrix(

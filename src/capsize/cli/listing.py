@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,9 +77,16 @@ def _faults() -> list[dict[str, Any]]:
     from capsize.nemesis.kinds import KINDS
 
     return [
-        {"name": kind.word, "says": kind.says, "more": "needs " + ", ".join(sorted(kind.needs))}
+        {"name": kind.word, "says": kind.says, "more": _needed(kind.needs, kind.hooks - {"status"})}
         for kind in KINDS.values()
     ]
+
+
+def _needed(places: Iterable[str], hooks: Iterable[str]) -> str:
+    """Say what a fault needs of the place, and which hooks of the adapter."""
+    asked = f"needs {', '.join(sorted(places))}" if places else ""
+    more = f"the adapter's {', '.join(sorted(hooks))}" if hooks else ""
+    return "; ".join(part for part in (asked, more) if part) or "needs nothing"
 
 
 def _models() -> list[dict[str, Any]]:

@@ -30,6 +30,14 @@ Name = Annotated[str, typer.Option("--name", help="Folder in the store; the work
 Options = Annotated[list[str], typer.Option("--opt", help="Option of the system, key=value; may be repeated.")]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds a client waits for one answer.")]
 RecoveryTimeout = Annotated[float, typer.Option("--recovery-timeout", help="Seconds to serve again after healing.")]
+Mix = Annotated[str, typer.Option("--mix", help="overlap, turns, storm or bursts: how faults follow each other.")]
+FaultInterval = Annotated[
+    float, typer.Option("--fault-interval", show_default="the mix's own", help="Seconds between faults of one kind.")
+]
+FaultDuration = Annotated[str, typer.Option("--fault-duration", help="Seconds that a fault lasts, from-to.")]
+QuietStart = Annotated[float, typer.Option("--quiet-start", help="Seconds of load before the first fault.")]
+QuietPeriod = Annotated[float, typer.Option("--quiet-period", help="Seconds without faults after each interval.")]
+Quorum = Annotated[str, typer.Option("--quorum", help="keep: never take a quorum away; lose: always; any.")]
 NodesFile = Annotated[
     str, typer.Option("--nodes-file", metavar="FILE", help="ssh: the hosts, one [user@]host[:port] a line.")
 ]
