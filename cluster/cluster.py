@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
@@ -157,15 +157,8 @@ class Cluster:
 
     def leader(self, timeout_s: float = 1.0) -> tuple[Node | None, int | None]:
         """Return the node that says it leads, with its term; of several, the one of the highest term."""
-        leading = [
-            (status.term if status.term is not None else -1, name)
-            for name, status in self.statuses(timeout_s).items()
-            if status is not None and status.role == "leader"
-        ]
-        if not leading:
-            return None, None
-        term, name = max(leading)
-        return self.node(name), (term if term >= 0 else None)
+        name, term = leading(self.statuses(timeout_s))
+        return (self.node(name) if name is not None else None), term
 
     # -- one node --------------------------------------------------------------------------------------------
     def kill(self, node: Node, *, wait_s: float = 5.0) -> bool:
@@ -220,6 +213,19 @@ class Cluster:
         """Take the whole place away; idempotent."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.backend.destroy()
+
+
+def leading(statuses: Mapping[str, NodeStatus | None]) -> tuple[str | None, int | None]:
+    """Return who says that it leads, with its term; of several, the one of the highest term."""
+    found = [
+        (status.term if status.term is not None else -1, name)
+        for name, status in statuses.items()
+        if status is not None and status.role == "leader"
+    ]
+    if not found:
+        return None, None
+    term, name = max(found)
+    return name, (term if term >= 0 else None)
 
 
 def _write_ready(client: Client) -> None:

@@ -1,7 +1,7 @@
 """Judges a run from its folder in the store: a pure function of the files, so that it can be done again.
 
-Health first (did the run prove anything?), then the workload's checkers, then Raft's invariants where the nodes left
-traces. A checker that breaks makes the safety axis
+Health first (did the run prove anything?), then what the nodes said when polled, then the workload's checkers, then
+Raft's invariants where the nodes left traces. A checker that breaks makes the safety axis
 unknown; it never makes it valid.
 """
 
@@ -16,6 +16,7 @@ from capsize.checker.budget import Budget
 from capsize.checker.checker import Checker
 from capsize.checker.health import Health
 from capsize.checker.models import MODELS
+from capsize.checker.polled import PolledState
 from capsize.checker.trace import TraceEvent
 from capsize.config import RunConfig
 from capsize.errors import HistoryError, StoreError
@@ -49,6 +50,7 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
     workload = lookup("workload", config.workload, WORKLOADS)(config.seed, config.nodes * config.concurrency)
     spent = budget or Budget()
     verdicts = [Health(kinds, nodes).check(history, spent)]
+    verdicts.append(_checked(PolledState(), history, spent))
     traces, white_box = _white_box(_traces(folder, run), history, spent)
     for checker in workload.checkers():
         verdicts.append(_explained(_checked(checker, history, spent), history, workload, traces))

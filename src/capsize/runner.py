@@ -197,7 +197,7 @@ class _Run:
         )  # fmt: skip
         holds = Holds(cluster.nodes, cluster.restart, operator)
         crashes = Crashes(cluster, holds, recorder)
-        observer = Observer(operator.leader if operator.has("status") else None, crashes, recorder)
+        observer = Observer(cluster.statuses if operator.has("status") else None, crashes, recorder)
         nemesis = Nemesis(
             self.made.schedule, holds, record=recorder.nemesis, leader=operator.leader, clock=self.clock
         )

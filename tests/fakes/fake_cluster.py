@@ -36,6 +36,8 @@ class World:
         self.bugs: set[str] = set()
         self.orders: list[str] = []
         self.writes = 0
+        self.led = ""
+        self.term = 0
         self.destroyed = False
         self.hang = threading.Event()
         self.hang.set()
@@ -213,7 +215,11 @@ class FakeSystem(System):
     def status(self, node: Any) -> NodeStatus:
         if not self.world.well(node.name):
             raise ConnectionRefusedError(node.name)
-        return NodeStatus(node.name, "leader" if self.world.leader() == node.name else "follower", 1)
+        with self.world.lock:
+            leader = self.world.leader()
+            if leader is not None and leader != self.world.led:
+                self.world.led, self.world.term = leader, self.world.term + 1
+            return NodeStatus(node.name, "leader" if leader == node.name else "follower", self.world.term)
 
 
 class FakeBackend:

@@ -176,7 +176,7 @@ class Scenario:
         operator = Operator(cluster)
         holds = Holds(cluster.nodes, cluster.restart, operator)
         self._crashes = Crashes(cluster, holds, self.recorder)
-        self._observer = Observer(operator.leader if operator.has("status") else None, self._crashes, self.recorder)
+        self._observer = Observer(self.cluster.statuses if operator.has("status") else None, self._crashes, self.recorder)
         self.nemesis = Hand(
             holds, record=self.recorder.nemesis, leader=operator.leader, clock=self.clock, seed=config.seed,
             faults=config.faults, refuse=self._refuse,
