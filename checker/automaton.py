@@ -6,12 +6,13 @@ a beginning of something that was observed, reached by items that were written; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints, KeyColumns, Slots
+from capsize.checker.depth_first import Appends
 from capsize.checker.models.model import plain
 from capsize.interning import ValueTable
 from capsize.op import Value
@@ -121,6 +122,67 @@ def string_automaton(
     )  # fmt: skip
 
 
+def string_states(
+    columns: KeyColumns, keys: npt.NDArray[np.bool_], first: Value, table: ValueTable
+) -> tuple[KeyColumns, npt.NDArray[np.bool_], Appends] | None:
+    """Number the beginnings of what was read of all `keys` alike, for the first try.
+
+    Keys in which somebody observed what cannot have been there are left out; None if a value is no string.
+    """
+    inside = keys[columns.key]
+    kind, a, b = columns.kind, columns.a, columns.b
+    start = int(columns.initial[0])
+    appended, read, set_to = (
+        inside & (kind == APPEND),
+        inside & (kind != APPEND) & (kind != WRITE),
+        inside & (kind == CAS),
+    )
+    items = np.unique(a[appended]).tolist()
+    roots = {start, *np.unique(a[inside & (kind == WRITE)]).tolist(), *np.unique(b[set_to]).tolist()}
+    watched = np.unique(a[read]).tolist()
+    text = {code: first if code == start else table[code] for code in {*items, *roots, *watched}}
+    if not all(entry is None or type(entry) is str for entry in text.values()):
+        return None
+    if any(text[code] in (None, "") for code in items):
+        return None
+    states, edges = _beginnings(
+        {text[code] for code in roots}, [text[code] for code in watched], {str(text[code]): code for code in items}
+    )
+    number = {entry: index for index, entry in enumerate(states)}
+    state_of = np.full(columns.slots + 1, -1, dtype=np.int32)
+    for code in {*roots, *watched}:
+        state_of[code] = number.get(text[code], -1)
+    numbered = np.where(kind == APPEND, a, state_of[a]).astype(np.int32)
+    hopeless = read & (numbered < 0) & (columns.ret >= 0) & (kind != CAS_FAILED)
+    keys = keys.copy()
+    keys[columns.key[hopeless]] = False
+    ordered = np.array(sorted(edges), dtype=np.int32).reshape(-1, 3)
+    edge, sibling = lists(ordered[:, 0], max(len(states), 1))
+    parent = np.full(max(len(states), 1), -1, dtype=np.int32)
+    parent[ordered[:, 2]] = ordered[:, 0]
+    if not len(ordered):
+        ordered = np.full((1, 3), -1, dtype=np.int32)
+    told = replace(columns, a=numbered, b=state_of[b], initial=state_of[columns.initial])
+    # A pending cas from, or a failed cas of, what cannot be there says nothing.
+    idle = inside & (numbered < 0) & ((kind == CAS) | (kind == CAS_FAILED))
+    if bool(idle.any()):
+        told = told.take(np.flatnonzero(~idle))
+    return told, keys, Appends(edge, sibling, ordered[:, 1].copy(), ordered[:, 2].copy(), parent)
+
+
+def lists(owner: npt.NDArray[np.int32], size: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Chain the entries of each owner: the first entry per owner, and the next one per entry; -1 ends a chain."""
+    first = np.full(size, -1, dtype=np.int32)
+    following = np.full(max(len(owner), 1), -1, dtype=np.int32)
+    order = np.argsort(owner, kind="stable")
+    if len(order):
+        same = owner[order[1:]] == owner[order[:-1]]
+        following[order[:-1][same]] = order[1:][same]
+        starts = order[np.append(True, ~same)]
+        first[owner[starts]] = starts
+    return first, following
+
+
 def _beginnings(
     starts: set[Value], watched: list[Value], tokens: dict[str, int]
 ) -> tuple[list[Value], set[tuple[int, int, int]]]:
@@ -159,4 +221,3 @@ def _beginnings(
                 if token in tokens and before >= 0:
                     edges.add((before, tokens[token], add(beginning)))
     return states, edges
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from capsize.checker.automaton import Automaton, register_automaton, string_automaton
+from capsize.checker.automaton import Automaton, register_automaton, string_automaton, string_states
 from capsize.checker.budget import Budget
 from capsize.checker.chains import unchain
 from capsize.checker.columns import Ints, KeyColumns
 from capsize.checker.compiled import compilation_allowed
+from capsize.checker.depth_first import NO_APPENDS, Appends, find_orders, observed_states, usable_cores
+from capsize.checker.depth_first_kernel import FIND_ORDERS, GROUP_EVENTS
 from capsize.checker.encoding import encode, slotted
 from capsize.checker.frontier import ASSIGN_SLOTS, COMPILE_FROM, FrontierAnswer, judge_frontier
 from capsize.checker.frontier_kernel import ADVANCE
@@ -29,11 +30,14 @@ from capsize.op import Value
 REGISTERS: tuple[type[Model[Any]], ...] = (Register, CasRegister, KeyValue)
 """The models that the fast engines know by heart. A subclass may differ, and is left to the general engine."""
 
-KERNELS = (JUDGE_UNIQUE, ASSIGN_SLOTS, ADVANCE)
+KERNELS = (JUDGE_UNIQUE, GROUP_EVENTS, FIND_ORDERS, ASSIGN_SLOTS, ADVANCE)
 """All compiled loops, for whoever wants them loaded before the first history."""
 
 STEPS_AFTER_ILLEGAL = 400_000
 """What a key may still cost when another one is known to be illegal."""
+
+BYTES_FIRST_TRY = 120
+"""What the first try keeps for each operation."""
 
 UNIQUE, FRONTIER, GENERAL = "unique-values", "frontier", "general"
 
@@ -67,33 +71,50 @@ def judge_keys(
                 progress(len(done), len(parts))
         return done
     columns, appends = encoded
-    judged, unplaced = _judge_unique_keys(history, columns, appends)
+    judged, unplaced, in_slots = _judge_unique_keys(history, columns, appends)
+    if len(judged) < len(columns.keys):
+        judged |= _first_try(history, columns, in_slots, appends, judged, model, budget)
     left = [number for number in range(len(columns.keys)) if number not in judged]
+    if progress is not None and judged:
+        progress(len(judged), len(columns.keys))
     if left:
-        order = np.argsort(columns.key, kind="stable")
-        cuts = np.searchsorted(columns.key[order], np.arange(len(columns.keys) + 1))
-
-        built = {
-            number: _automaton(history, model, columns, number, order[cuts[number] : cuts[number + 1]], appends)
-            for number in left
-        }
-        known = any(isinstance(item.outcome, Illegal) for item in judged.values())
-        if known or any(isinstance(item, int) for item in built.values()):
-            # The verdict stands; the hard ones among the other keys are not worth all that they may cost.
-            budget = replace(budget, steps=min(budget.steps_or_all, STEPS_AFTER_ILLEGAL))
-
-        def one(number: int) -> KeyOutcome:
-            if number in unplaced:
-                answer = judge_frontier(unplaced[number], budget, legal_only=True)
-                if answer.valid is True:
-                    return KeyOutcome(columns.keys[number], FRONTIER, Legal(None, answer.steps, answer.peak_bytes))
-            return _judge_searching(history, model, columns, number, built[number], budget)
-
-        for outcome in _in_parallel(one, left, len(columns)):
-            judged[outcome[0]] = outcome[1]
+        for number, outcome in _search(history, model, columns, appends, unplaced, judged, left, budget):
+            judged[number] = outcome
             if progress is not None:
                 progress(len(judged), len(columns.keys))
     return [judged[number] for number in range(len(columns.keys))]
+
+
+def _search(
+    history: History,
+    model: Model[Any],
+    columns: KeyColumns,
+    appends: Any,
+    unplaced: dict[int, Automaton],
+    judged: dict[int, KeyOutcome],
+    left: list[int],
+    budget: Budget,
+) -> Iterator[tuple[int, KeyOutcome]]:
+    """Judge the keys that are `left`, each by itself."""
+    order = np.argsort(columns.key, kind="stable")
+    cuts = np.searchsorted(columns.key[order], np.arange(len(columns.keys) + 1))
+    built = {
+        number: _automaton(history, model, columns, number, order[cuts[number] : cuts[number + 1]], appends)
+        for number in left
+    }
+    known = any(isinstance(item.outcome, Illegal) for item in judged.values())
+    if known or any(isinstance(item, int) for item in built.values()):
+        # The verdict stands; the hard ones among the other keys are not worth all that they may cost.
+        budget = replace(budget, steps=min(budget.steps_or_all, STEPS_AFTER_ILLEGAL))
+
+    def one(number: int) -> KeyOutcome:
+        if number in unplaced:
+            answer = judge_frontier(unplaced[number], budget, legal_only=True)
+            if answer.valid is True:
+                return KeyOutcome(columns.keys[number], FRONTIER, Legal(None, answer.steps, answer.peak_bytes))
+        return _judge_searching(history, model, columns, number, built[number], budget)
+
+    yield from _in_parallel(one, left, len(columns))
 
 
 def _words(model: Model[Any]) -> frozenset[str]:
@@ -104,7 +125,7 @@ def _in_parallel(
     judge: Callable[[int], KeyOutcome], numbers: list[int], operations: int
 ) -> Iterator[tuple[int, KeyOutcome]]:
     """Yield each key's outcome. Threads where keys are long: compiled kernels run without the interpreter's lock."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if len(numbers) < 2 or cores < 2 or operations < COMPILE_FROM * len(numbers) or not compilation_allowed():
         for number in numbers:
             yield number, judge(number)
@@ -118,8 +139,8 @@ def _in_parallel(
 
 def _judge_unique_keys(
     history: History, columns: KeyColumns, appends: Any
-) -> tuple[dict[int, KeyOutcome], dict[int, Automaton]]:
-    """Return the outcome of each key that the linear engine decides; and an automaton for each unplaced one.
+) -> tuple[dict[int, KeyOutcome], dict[int, Automaton], KeyColumns | None]:
+    """Return the outcome of each key that the linear engine decides, an automaton for each unplaced one, the slots.
 
     That automaton says what unique values imply: pending operations that were seen return when they were seen, and
     those that were not are left out. So it may prove the key legal, but not illegal.
@@ -136,7 +157,7 @@ def _judge_unique_keys(
             witness = _rows_of_items(columns, pair, rows)
             judged[number] = KeyOutcome(columns.keys[number], UNIQUE, Illegal("two-predecessors", witness))
         if not bool(possible.any()):
-            return judged, unplaced
+            return judged, unplaced, None
         if not bool(possible.all()):
             columns = columns.take(np.flatnonzero(possible[columns.key]))
     in_slots = slotted(columns)
@@ -156,7 +177,7 @@ def _judge_unique_keys(
             settled = np.flatnonzero((in_slots.key == number) & (until >= 0))
             told = replace(in_slots, ret=until)
             unplaced[number] = register_automaton(told, settled, int(in_slots.initial[number]), history.table)
-    return judged, unplaced
+    return judged, unplaced, in_slots
 
 
 def _reason(columns: KeyColumns, found: Contradiction, rows: Ints) -> dict[str, Any]:
@@ -177,6 +198,40 @@ def _reason(columns: KeyColumns, found: Contradiction, rows: Ints) -> dict[str, 
 def _rows_of_items(columns: KeyColumns, pair: tuple[int, int], rows: Ints) -> tuple[int, ...]:
     """The two reads that disagree."""
     return tuple(int(rows[columns.row[row]]) for row in pair)
+
+
+# --- an order, if one is easily found ---
+
+
+def _first_try(
+    history: History,
+    columns: KeyColumns,
+    in_slots: KeyColumns | None,
+    appends: Any,
+    judged: dict[int, KeyOutcome],
+    model: Model[Any],
+    budget: Budget,
+) -> dict[int, KeyOutcome]:
+    """Return the keys not yet `judged` for which an order is found at the first try."""
+    wanted = np.ones(len(columns.keys), dtype=bool)
+    wanted[list(judged)] = False
+    tries: list[tuple[KeyColumns, Any, Appends]] = []
+    if in_slots is not None and bool(np.any(wanted & ~appends)):
+        tries.append((observed_states(in_slots), wanted & ~appends, NO_APPENDS))
+    if bool(np.any(wanted & appends)):
+        strings = string_states(columns, wanted & appends, model.init(), history.table)
+        if strings is not None:
+            tries.append(strings)
+    found: dict[int, KeyOutcome] = {}
+    for states, keys, graph in tries:
+        if len(states) * BYTES_FIRST_TRY > budget.bytes_or_all:
+            continue
+        tried = find_orders(states, keys, graph, steps=budget.steps_or_all)
+        for number in np.flatnonzero(tried.found):
+            found[int(number)] = KeyOutcome(
+                columns.keys[number], FRONTIER, Legal(None, int(tried.steps[number]), tried.bytes)
+            )
+    return found
 
 
 # --- everything else ---

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capsize.checker import frontier_kernel as kernel
-from capsize.checker.automaton import Automaton
+from capsize.checker.automaton import Automaton, lists
 from capsize.checker.budget import Budget
 from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints
 from capsize.checker.compiled import Kernel, compilation_allowed, worth_compiling
@@ -140,11 +140,11 @@ class Frontier:
         self.pending_of = np.full(len(kinds) + 1, -1, dtype=np.int32)
         self.pending_of[waiting] = np.arange(len(waiting))
         edges = au.edges[np.argsort(au.edges[:, 0], kind="stable")]
-        self.child, self.sibling = _lists(edges[:, 0], au.states)
+        self.child, self.sibling = lists(edges[:, 0], au.states)
         if not len(edges):
             edges = np.zeros((1, 3), dtype=np.int32)
         self.token, self.target, self.origin = (edges[:, column].copy() for column in (1, 2, 0))
-        self.into, self.into_next = _lists(self.target[: len(au.edges)], au.states)
+        self.into, self.into_next = lists(self.target[: len(au.edges)], au.states)
         self.width = 2 + 2 * self.words + len(waiting)
         self.row_bytes = self.width * 8 * 3 + 60
         called, returns = self.events & 1 == 0, self.events & 1 == 1
@@ -230,19 +230,6 @@ class Frontier:
         uses = row[2 + 2 * self.words :]
         used = {int(self.pending_group[p]): int(uses[p]) for p in np.flatnonzero(uses)}
         return {"state": int(row[0]), "linearized": done, "pending_used": used}
-
-
-def _lists(owner: npt.NDArray[np.int32], size: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Chain the entries of each owner: the first entry per owner, and the next one per entry; -1 ends a chain."""
-    first = np.full(size, -1, dtype=np.int32)
-    following = np.full(max(len(owner), 1), -1, dtype=np.int32)
-    order = np.argsort(owner, kind="stable")
-    if len(order):
-        same = owner[order[1:]] == owner[order[:-1]]
-        following[order[:-1][same]] = order[1:][same]
-        starts = order[np.append(True, ~same)]
-        first[owner[starts]] = starts
-    return first, following
 
 
 class Walk:

@@ -1,0 +1,122 @@
+"""The first try at keys with repeated values: an order found depth first (`depth_first_kernel`), all keys at once."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from capsize.checker import depth_first_kernel as kernel
+from capsize.checker.columns import WRITE, Ints, KeyColumns, Slots
+from capsize.checker.compiled import worth_compiling
+
+COMPILE_FROM = 2_000
+PATIENCE = 2_000
+"""Steps without getting further after which the search goes back a long way; twice as many each further time."""
+ATTEMPTS = 8
+"""How often it may do so without getting further."""
+EFFORT = 60
+"""Steps for each event after which a key is left to the frontier."""
+THREADS_FROM = 100_000
+"""Operations from which keys are tried on all cores at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appends:
+    """What appending leads to: lists of edges for each state, and the state one item before."""
+
+    edge: Slots
+    sibling: Slots
+    token: Slots
+    target: Slots
+    parent: Slots
+
+
+NO_APPENDS = Appends(*(np.full(1, -1, dtype=np.int32) for _ in range(5)))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTry:
+    """Per key: whether an order was found, and the steps spent; and the bytes used for all of them."""
+
+    found: npt.NDArray[np.bool_]
+    steps: Ints
+    bytes: int
+
+
+def observed_states(columns: KeyColumns) -> KeyColumns:
+    """Return registers in slots as states: -1 is every value that nobody observes."""
+    observed = np.zeros(columns.slots, dtype=bool)
+    observed[columns.a[columns.kind != WRITE]] = True
+
+    def state(slot: Slots) -> Slots:
+        return np.where(observed[slot], slot, np.int32(-1))
+
+    return replace(columns, a=state(columns.a), b=state(columns.b), initial=state(columns.initial))
+
+
+def find_orders(
+    columns: KeyColumns,
+    wanted: npt.NDArray[np.bool_],
+    appends: Appends = NO_APPENDS,
+    *,
+    steps: int = 1 << 62,
+    compiled: bool | None = None,
+) -> FirstTry:
+    """Try the `wanted` keys, at most `steps` for each.
+
+    `columns.a` and `.b` are states (-1: never observed) or, for an append, tokens.
+    """
+    if compiled is None:
+        compiled = worth_compiling(kernel.FIND_ORDERS, len(columns), COMPILE_FROM)
+    parts = [wanted]
+    if compiled and len(columns) >= THREADS_FROM:
+        numbers, cores = np.flatnonzero(wanted), usable_cores()
+        parts = [np.isin(np.arange(len(wanted)), numbers[one::cores]) for one in range(min(cores, len(numbers)))]
+    if len(parts) < 2:
+        return _find(columns, wanted, appends, steps, compiled)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        tries = list(pool.map(lambda part: _find(columns, part, appends, steps, compiled), parts))
+    found = np.logical_or.reduce([one.found for one in tries])
+    return FirstTry(found, np.add.reduce([one.steps for one in tries]), sum(one.bytes for one in tries))
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _find(columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, steps: int, compiled: bool) -> FirstTry:
+    count, keys = len(columns), len(columns.initial)
+    positions = columns.positions
+    start = np.zeros(keys + 1, dtype=np.int32)
+    wants = wanted.astype(np.int8)
+    at, events = np.full(positions, -1, dtype=np.int32), np.empty(2 * count, dtype=np.int32)
+    kernel.GROUP_EVENTS(compiled, columns.key, columns.call, columns.ret, wants, at, start, events)
+    longest = int(np.diff(start).max(initial=0)) + 2
+    pending = int(np.count_nonzero(columns.ret < 0))
+    used = 0
+
+    def some(size: int, dtype: type = np.int32) -> np.ndarray:
+        nonlocal used
+        used += size * np.dtype(dtype).itemsize
+        return np.empty(size, dtype=dtype)
+
+    answer, spent = np.full(keys, kernel.UNDECIDED, dtype=np.int8), np.zeros(keys, dtype=np.int64)
+    patience, effort = (PATIENCE, EFFORT) if compiled else (PATIENCE // 4, EFFORT // 4)
+    kernel.FIND_ORDERS(
+        compiled,
+        columns.kind, columns.a, columns.b, columns.ret, columns.initial, wants,
+        appends.edge, appends.sibling, appends.token, appends.target, appends.parent,
+        start, events, at if positions >= len(events) else some(len(events)),
+        some(count, np.int8), some(count + 1), some(count + 1), some(count),
+        some(2 * longest),
+        some(longest), some(longest), some(longest), some(longest, np.int8), some(longest, np.int64),
+        some(longest, np.int64),
+        some(pending, np.int8), some(pending), some(pending), some(pending), some(pending), some(2 * pending + 1),
+        np.zeros(1 << 14, dtype=np.int64), patience, ATTEMPTS, effort, steps, answer, spent,
+    )  # fmt: skip
+    return FirstTry(answer == kernel.LEGAL, spent, used + at.nbytes + events.nbytes + (1 << 17))
