@@ -303,9 +303,12 @@ def _store(config: pytest.Config) -> Path:
 
 def _repeat(request: pytest.FixtureRequest, config: RunConfig) -> str:
     """Return the command that repeats this test alone."""
+    import os
     import shlex
 
-    words = ["pytest", request.node.nodeid, "--capsize-seed", str(config.seed)]
+    path = os.path.relpath(request.node.path, request.config.invocation_params.dir)
+    test = "::".join([path, *request.node.nodeid.split("::")[1:]])
+    words = ["pytest", test, "--capsize-seed", str(config.seed)]
     for name in ("system", "backend", "nodes-file", "ssh"):
         value = request.config.getoption("capsize_" + name.replace("-", "_"))
         words += [f"--capsize-{name}", str(value)] if value else []

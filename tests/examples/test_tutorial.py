@@ -42,3 +42,29 @@ def test_a_command_of_the_page_prints_what_it_says(command: str, says: str, tmp_
     words = [sys.executable, "-c", "from capsize.cli import main; main()", *shlex.split(command)[1:]]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.split()[:1] == [says], done.stdout + done.stderr
+
+
+def test_the_tests_of_the_page_on_pytest_are_the_examples() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "pytest.md").read_text(), re.DOTALL)
+    example = (PEBBLE / "test_pebble.py").read_text()
+    for part in block.strip().split("\n\n\n"):
+        assert part.strip() in example, part
+
+
+@pytest.mark.slow
+def test_the_test_of_the_page_on_pytest_finds_the_stale_read(tmp_path: Path) -> None:
+    for source in PEBBLE.glob("*.py"):
+        shutil.copy(source, tmp_path)
+    words = [sys.executable, "-m", "pytest", "-q", "-k", "replaced", "--capsize-backend", "local", "test_pebble.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^INVALID  test_a_leader_that_was_replaced_answers_no_reads", done.stdout, re.MULTILINE)
+
+
+def test_every_setting_and_option_of_the_plugin_is_in_the_page() -> None:
+    from capsize import pytest_plugin
+
+    page = (ROOT / "docs" / "pytest.md").read_text()
+    assert [name for name in pytest_plugin.SETTINGS if f"`{name}`" not in page] == []
+    source = Path(pytest_plugin.__file__).read_text()
+    assert [name for name in re.findall(r"--capsize-[a-z-]+", source) if name.rstrip("-") not in page] == []
