@@ -79,7 +79,7 @@ class Applying(Server):
         result = self.execute(entry)
         self.applied_index = entry.index
         if self.settings.trace:
-            self.trace("apply", e=[self.traced_entry(entry)], h=self.machine.state_hash)
+            self.trace("apply", e=(entry,), h=self.machine.state_hash)
         waiting = self.pending.pop(entry.index, None)
         if waiting is not None:
             self.answer_applied(waiting, entry, result)
@@ -111,7 +111,8 @@ class Applying(Server):
         self, rid: str, outcome: str, result: Any, error: str, log_index: int, *, term: int | None = None
     ) -> None:
         """Answer this server's own client. outcome: ok, fail (surely nothing happened), info (not known)."""
-        self.trace("client_reply", x={"rid": rid, "outcome": outcome, "index": log_index})
+        if self.settings.trace:
+            self.trace("client_reply", x={"rid": rid, "outcome": outcome, "index": log_index})
         meta = {"served_by": self.name, "term": self.term if term is None else term, "log_index": log_index}
         self.effects.replies.append(ClientReply(rid, outcome, result, error, meta))
 

@@ -25,7 +25,7 @@ from .events import (
     Undeliverable,
     WriteFailed,
 )
-from .messages import NAMES, Message, describe
+from .messages import NAMES, Message
 from .server import CANDIDATE, LEADER, MS, ROLE_NAMES
 
 
@@ -36,7 +36,6 @@ class Core(Election):
         """Begin as a follower with what the storage recovered; a lone voter does not wait for its timeout."""
         self.now_ns = now_ns
         self.effects = Effects()
-        self._traced = ()  # what was traced while recovering is gone: say everything
         self.reset_election_timer()
         if self.configuration.voters == (self.name,):
             self.election_deadline_ns = now_ns
@@ -83,7 +82,7 @@ class Core(Election):
         if message.to != self.name:
             return
         if self.settings.trace:
-            self.trace("recv", msg=describe(message))
+            self.trace("recv", msg=message)
         handler = getattr(self, _HANDLERS[NAMES[type(message)]])
         handler(message)
 

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from .log import Entry, Position
 from .messages import Message
+from .trace import Traced
 
 # -- events --------------------------------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ class ClientReply(NamedTuple):
 class Effects:
     """What one step asks for; see the module's head for the order."""
 
-    trace: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    trace: list[Traced] = field(default_factory=list[Traced])
     writes: list[Write] = field(default_factory=list[Write])
     sends: list[Message] = field(default_factory=list[Message])
     replies: list[ClientReply] = field(default_factory=list[ClientReply])

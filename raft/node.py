@@ -36,7 +36,7 @@ from .frames import BadFrame, Frame, FrameProtocol, pack_frame
 from .messages import Forward, Message, ReadIndexRequest, decode, encode
 from .mutants import core_class, state_machine_class, storage_class
 from .server import ROLE_NAMES
-from .trace import TraceWriter
+from .trace import Traced, TraceWriter
 from .transport import Confirmations, Links
 from .weather import RoughLinks, Sender
 
@@ -72,7 +72,7 @@ class Node:
         self.confirmations = Confirmations()
         self._clients: dict[str, tuple[FrameProtocol, Any]] = {}
         self._requests = 0
-        self._trace: list[dict[str, Any]] = []
+        self._trace: list[Traced] = []
         self._writes: list[Write] = []
         self._sends: list[Message] = []
         self._replies: list[ClientReply] = []

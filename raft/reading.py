@@ -92,7 +92,8 @@ class Reading(Snapshots):
         if read is None:
             return
         value = self.machine.read(read.key)
-        self.trace("read_served", x={"rid": rid, "index": index, "key": read.key, "applied": self.applied_index})
+        if self.settings.trace:
+            self.trace("read_served", x={"rid": rid, "index": index, "key": read.key, "applied": self.applied_index})
         self.reply(rid, "ok", value, "", self.applied_index, term=term)
 
     def refuse_read(self, rid: str, why: str) -> None:
@@ -132,8 +133,11 @@ class Reading(Snapshots):
     def lead_read(self, read: Read) -> None:
         """Put a read into the next round, or serve it under the lease."""
         leased = self.uses_lease() and self.lease_holds() and self.may_take_index()
-        asked = {"rid": read.rid, "origin": read.origin, "index": self.commit_index}
-        self.trace("read_index", x={**asked, "lease": True} if leased else {**asked, "round": self.read_round + 1})
+        if self.settings.trace:
+            how: tuple[str, bool | int] = ("lease", True) if leased else ("round", self.read_round + 1)
+            self.trace(
+                "read_index", x={"rid": read.rid, "origin": read.origin, "index": self.commit_index, how[0]: how[1]}
+            )
         if leased:
             self.confirm(read, self.commit_index)
             return

@@ -41,10 +41,9 @@ class Requests(Reading):
 
     # -- this server's clients -------------------------------------------------------------------------------
     def on_client_request(self, request: ClientRequest) -> None:
-        self.trace(
-            "client_submit",
-            x={"rid": request.rid, "cid": request.client, "seq": request.seq, "f": request.f, "key": request.key},
-        )
+        if self.settings.trace:
+            rid, client, seq, f, key, _ = request
+            self.trace("client_submit", x={"rid": rid, "cid": client, "seq": seq, "f": f, "key": key})
         if request.f in READS:
             self.submit_read(request.rid, request.key)
         elif request.f in WRITES:

@@ -19,22 +19,21 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .configuration import Configuration, ConfigurationHistory
 from .events import AppendLog, CompactLog, Effects, PersistMeta, Recovered, SaveSnapshot, Snapshot, TruncateLog, Write
-from .log import Entry, Log, Position, payload_hash
-from .messages import Message, describe
+from .log import Entry, Log, Position
+from .messages import Message
 from .settings import Settings
 from .state_machine import StateMachine
+from .trace import State
 
 FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER = "F", "P", "C", "L"
 ROLE_NAMES = {FOLLOWER: "follower", PRE_CANDIDATE: "pre-candidate", CANDIDATE: "candidate", LEADER: "leader"}
 MS = 1_000_000
-SHOWN_MAX = 4096
-_TRACED_AS_IT_IS = ((0, "term"), (1, "vote"), (2, "role"), (3, "commit"), (4, "applied"))
 
 
 class Unrecoverable(Exception):
@@ -96,9 +95,8 @@ class Server:
         self.pending_writes: deque[PendingWrite] = deque()
         self._held: deque[tuple[int, int, Callable[[], None]]] = deque()
         self._messages_sent = 0
-        self._traced: tuple[Any, ...] = ()
-        self._shown: dict[int, tuple[Entry, dict[str, Any]]] = {}
-        """Entries as the trace shows them, from append to apply."""
+        self._seen_state: tuple[Any, ...] = ()
+        self._shown_state: State | None = None
         self.check_recovered()
 
     def check_recovered(self) -> None:
@@ -126,60 +124,31 @@ class Server:
         return sum(name in names for name in voters) >= self.quorum_size(len(voters))
 
     # -- trace -----------------------------------------------------------------------------------------------
-    def trace(self, event: str, **fields: Any) -> None:
-        """Record an event; `st` carries what changed of the state since the event before."""
-        if not self.settings.trace:
-            return
-        fields["ev"] = event
-        changed = self._changed_state()
-        if changed:
-            fields["st"] = changed
-        self.effects.trace.append(fields)
+    def trace(
+        self,
+        event: str,
+        *,
+        msg: Message | None = None,
+        e: Sequence[Entry] | None = None,
+        h: str | None = None,
+        x: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note an event, with the state it leaves."""
+        if self.settings.trace:
+            self.effects.trace.append((event, self.traced_state(), msg, e, h, x))
 
-    def _changed_state(self) -> dict[str, Any] | None:
-        """Return what an event says of the state: all of it the first time, then what changed; None: nothing."""
-        log = self.log
+    def traced_state(self) -> State:
+        """Return the state as traces show it: the same object as long as nothing changed."""
+        log, configuration, dur = self.log, self.configurations.current, self.durable_index
         seen = (
-            self.term,
-            self.vote,
-            self.role,
-            self.commit_index,
-            self.applied_index,
-            self.durable_index,
-            log.version,
-            self.configurations.current,
-        )
-        before = self._traced
-        if seen == before:
-            return None
-        self._traced = seen
-        changed: dict[str, Any] = {}
-        for place, name in _TRACED_AS_IT_IS:
-            if not before or seen[place] != before[place]:
-                changed[name] = seen[place]
-        if not before or seen[6] != before[6]:
-            changed["last"] = log.last
-            changed["base"] = log.base
-        if not before or seen[5:7] != before[5:7]:
-            changed["dur"] = self.durable_index, log.term_at(self.durable_index)
-        if not before or seen[7] is not before[7]:
-            changed["cfg"] = list(self.configuration.voters)
-            changed["learners"] = list(self.configuration.learners)
-        return changed
-
-    def traced_entry(self, entry: Entry) -> dict[str, Any]:
-        """Return an entry as traces show it: place, payload hash, kind, request."""
-        known, shown = self._shown.get(entry.index, (None, {}))
-        if known is entry:
-            return shown
-        shown = {"i": entry.index, "t": entry.term, "h": payload_hash(entry), "k": entry.kind}
-        if entry.client:
-            shown["cid"] = entry.client
-            shown["seq"] = entry.seq
-        if len(self._shown) >= SHOWN_MAX:
-            self._shown.clear()
-        self._shown[entry.index] = entry, shown
-        return shown
+            self.term, self.vote, self.role, self.commit_index, self.applied_index, dur, log.version, configuration
+        )  # fmt: skip
+        if seen != self._seen_state or self._shown_state is None:
+            self._seen_state = seen
+            self._shown_state = State(
+                *seen[:5], log.last, log.base, (dur, log.term_at(dur)), configuration.voters, configuration.learners
+            )
+        return self._shown_state
 
     # -- messages --------------------------------------------------------------------------------------------
     def new_id(self) -> str:
@@ -190,7 +159,7 @@ class Server:
     def send(self, message: Message) -> None:
         """Let a message leave with this step's effects."""
         if self.settings.trace:
-            self.trace("send", msg=describe(message))
+            self.trace("send", msg=message)
         self.effects.sends.append(message)
 
     def halt(self, reason: str) -> None:
@@ -224,7 +193,7 @@ class Server:
         self.log.append(entries)
         self.write(AppendLog(self._pend("log"), tuple(entries)))
         if self.settings.trace:
-            self.trace("append", e=[self.traced_entry(entry) for entry in entries], x={"prev": list(previous)})
+            self.trace("append", e=entries, x={"prev": previous})
         self.note_configurations(entries)
 
     def truncate_log(self, last_index: int) -> None:

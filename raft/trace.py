@@ -1,14 +1,92 @@
-"""The node's own account of what it does: one JSON object a line, written before the messages leave."""
+"""The node's own account of what it does: one JSON object a line, written before the messages leave.
+
+The core notes what happens as plain tuples (`Traced`); only who writes a line spells it out. Every line is put together
+by hand: this is done several times for each message, and JSON made from dictionaries cost a quarter of the throughput.
+`as_line` says the same as a dictionary; a test holds both against each other for every kind of message and event.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from collections.abc import Callable, Mapping, Sequence
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from .log import Entry, Position, payload_hash
+from .messages import (
+    AppendEntries,
+    AppendReply,
+    Forward,
+    ForwardReply,
+    Message,
+    ReadIndexReply,
+    ReadIndexRequest,
+    describe,
+)
 
 VERSION = 1
+SHOWN_MAX = 4096
+
+
+class State(NamedTuple):
+    """A server's state as its trace shows it; `last` and `base` are (index, term), like `dur`."""
+
+    term: int
+    vote: str | None
+    role: str
+    commit: int
+    applied: int
+    last: Position
+    base: Position
+    dur: tuple[int, int | None]
+    voters: tuple[str, ...]
+    learners: tuple[str, ...]
+
+
+Traced = tuple[str, State, Message | None, Sequence[Entry] | None, str | None, Mapping[str, Any] | None]
+"""An event: its name, the state it leaves (the same object while nothing changed), message, entries, hash, more."""
+
+
+def state_changes(before: State | None, state: State) -> dict[str, Any]:
+    """Return what a line says of the state: all of it the first time, then what changed."""
+    changed: dict[str, Any] = {
+        name: value
+        for place, (name, value) in enumerate(zip(("term", "vote", "role", "commit", "applied"), state, strict=False))
+        if before is None or before[place] != value
+    }
+    if before is None or state.last != before.last or state.base != before.base:
+        changed["last"], changed["base"] = list(state.last), list(state.base)
+    if before is None or state.dur != before.dur:
+        changed["dur"] = list(state.dur)
+    if before is None or state[8:] != before[8:]:
+        changed["cfg"], changed["learners"] = list(state.voters), list(state.learners)
+    return changed
+
+
+def shown_entry(entry: Entry) -> dict[str, Any]:
+    """Return an entry as traces show it: place, payload hash, kind, request."""
+    shown = {"i": entry.index, "t": entry.term, "h": payload_hash(entry), "k": entry.kind}
+    return {**shown, "cid": entry.client, "seq": entry.seq} if entry.client else shown
+
+
+def as_line(item: Traced, before: State | None) -> dict[str, Any]:
+    """Return an event as a line holds it, without its head; `before` is the state the line before it left."""
+    event, state, message, entries, digest, more = item
+    line: dict[str, Any] = {"ev": event}
+    if changed := {} if state is before else state_changes(before, state):
+        line["st"] = changed
+    if message is not None:
+        line["msg"] = describe(message)
+    if entries is not None:
+        line["e"] = [shown_entry(entry) for entry in entries]
+    if digest is not None:
+        line["h"] = digest
+    if more is not None:
+        line["x"] = dict(more)
+    return line
 
 
 class TraceWriter:
@@ -17,28 +95,133 @@ class TraceWriter:
     def __init__(self, path: Path, node: str, incarnation: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._head = f'{{"v":{VERSION},"node":{json.dumps(node)},"inc":{incarnation},"lc":'
+        self._head = f'{{"v":{VERSION},"node":{quoted(node)},"inc":{incarnation},"lc":'
         self._count = 0
-        self._mark = os.urandom(8).hex()
-        """Stands before each event while they are encoded; random, so that no event can hold it."""
-        self._cut = f',"{self._mark}",{{'
-        self._encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+        self._state: State | None = None
+        self._shown: dict[int, tuple[Entry, str]] = {}
+        """Entries as text, from append to apply."""
+        self._json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
-    def write(self, events: list[dict[str, Any]]) -> None:
-        """Write events as lines, in one call of the system: a killed node leaves no half line but the last.
-
-        All events are encoded in one go and cut apart again, which takes half the time of one by one.
-        """
+    def write(self, events: Sequence[Traced]) -> None:
+        """Write events as lines, in one call of the system: a killed node leaves no half line but the last."""
         if not events:
             return
-        mixed: list[Any] = [self._mark] * (2 * len(events))
-        mixed[1::2] = events
-        bodies = self._encode(mixed)[len(self._cut) : -1].split(self._cut)
-        times = f',"mono":{time.monotonic_ns()},"wall":{time.time_ns()},'
-        head, first = self._head, self._count + 1
-        self._count += len(bodies)
-        lines = [f"{head}{number}{times}{body}\n" for number, body in enumerate(bodies, first)]
-        os.write(self._file, "".join(lines).encode())
+        head, count = self._head, self._count
+        times = f',"mono":{time.monotonic_ns()},"wall":{time.time_ns()},"ev":"'
+        lines: list[str] = []
+        for event, state, message, entries, digest, more in events:
+            count += 1
+            line = f'{head}{count}{times}{event}"'
+            if state is not self._state:
+                line += self._state_text(state)
+            if message is not None:
+                spelt = _MESSAGES.get(type(message))
+                line += f',"msg":{spelt(message) if spelt is not None else self._json(describe(message))}'
+            if entries is not None:
+                line += f',"e":[{",".join(map(self._entry_text, entries))}]'
+            if digest is not None:
+                line += f',"h":"{digest}"'
+            if more is not None:
+                line += self._more_text(more)
+            lines.append(line)
+        self._count = count
+        lines.append("")
+        os.write(self._file, "}\n".join(lines).encode())
+
+    def _state_text(self, state: State) -> str:
+        before, self._state = self._state, state
+        if before is None or before[:3] != state[:3] or before[6:7] != state[6:7] or before[8:] != state[8:]:
+            return f',"st":{self._json(state_changes(before, state))}'
+        parts: list[str] = []
+        if state.commit != before.commit:
+            parts.append(f'"commit":{state.commit}')
+        if state.applied != before.applied:
+            parts.append(f'"applied":{state.applied}')
+        if state.last is not before.last and state.last != before.last:
+            parts.append(f'"last":[{state.last[0]},{state.last[1]}],"base":[{state.base[0]},{state.base[1]}]')
+        if state.dur != before.dur:
+            index, term = state.dur
+            parts.append(f'"dur":[{index},{"null" if term is None else term}]')
+        return f',"st":{{{",".join(parts)}}}' if parts else ""
+
+    def _entry_text(self, entry: Entry) -> str:
+        known, text = self._shown.get(entry.index, (None, ""))
+        if known is entry:
+            return text
+        text = f'{{"i":{entry.index},"t":{entry.term},"h":"{payload_hash(entry)}","k":{quoted(entry.kind)}'
+        text += f',"cid":{quoted(entry.client)},"seq":{entry.seq}}}' if entry.client else "}"
+        if len(self._shown) >= SHOWN_MAX:
+            self._shown.clear()
+        self._shown[entry.index] = entry, text
+        return text
+
+    def _more_text(self, more: Mapping[str, Any]) -> str:
+        parts: list[str] = []
+        for key, value in more.items():
+            kind = type(value)
+            if kind is str:
+                parts.append(f'"{key}":{quoted(value)}')
+            elif kind is int:
+                parts.append(f'"{key}":{value}')
+            else:
+                parts.append(f'"{key}":{self._json(value)}')
+        return f',"x":{{{",".join(parts)}}}'
 
     def close(self) -> None:
         os.close(self._file)
+
+
+# -- the messages of every day, spelt out; the others take the long way ----------------------------------------------
+def _append_entries(m: AppendEntries) -> str:
+    return (
+        f'{{"type":"AE","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
+        f'"prev":[{m.prev_index},{m.prev_term}],"n":{len(m.entries)},"commit":{m.commit},"round":{m.round}}}'
+    )
+
+
+def _append_reply(m: AppendReply) -> str:
+    conflict = ""
+    if not m.ok:
+        conflict = f',"conflict":[{"null" if m.conflict_term is None else m.conflict_term},{m.conflict_index}]'
+    return (
+        f'{{"type":"AER","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
+        f'"ok":{"true" if m.ok else "false"},"idx":{m.index}{conflict},"round":{m.round}}}'
+    )
+
+
+def _forward(m: Forward) -> str:
+    return (
+        f'{{"type":"FW","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
+        f'"rid":{quoted(m.rid)}}}'
+    )
+
+
+def _forward_reply(m: ForwardReply) -> str:
+    return (
+        f'{{"type":"FWR","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
+        f'"rid":{quoted(m.rid)},"ok":{"true" if m.outcome == "ok" else "false"}}}'
+    )
+
+
+def _read_index(m: ReadIndexRequest) -> str:
+    return (
+        f'{{"type":"RI","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
+        f'"rid":{quoted(m.rid)}}}'
+    )
+
+
+def _read_index_reply(m: ReadIndexReply) -> str:
+    return (
+        f'{{"type":"RIR","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
+        f'"rid":{quoted(m.rid)},"ok":{"true" if m.ok else "false"},"idx":{m.index}}}'
+    )
+
+
+_MESSAGES: dict[type, Callable[[Any], str]] = {
+    AppendEntries: _append_entries,
+    AppendReply: _append_reply,
+    Forward: _forward,
+    ForwardReply: _forward_reply,
+    ReadIndexRequest: _read_index,
+    ReadIndexReply: _read_index_reply,
+}

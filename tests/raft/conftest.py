@@ -30,6 +30,7 @@ from capsize.raft.events import (
 from capsize.raft.log import COMMAND, Entry
 from capsize.raft.messages import NAMES, Message
 from capsize.raft.settings import Settings
+from capsize.raft.trace import State, as_line
 
 MS = 1_000_000
 PLAIN = Settings(pre_vote=False, protect_leader=False, check_quorum=False, snapshot_every=0)
@@ -74,6 +75,7 @@ class Bench:
         self.replies: dict[str, ClientReply] = {}
         self.writes: dict[str, list[Write]] = {name: [] for name in self.names}
         self.events: dict[str, list[dict[str, Any]]] = {name: [] for name in self.names}
+        self.shown: dict[str, State] = {}
         self.stopped: dict[str, str] = {}
         self.disks: dict[str, Recovered] = dict(recovered or {})
         self._asked = 0
@@ -97,7 +99,10 @@ class Bench:
 
     def _take(self, name: str, effects: Effects) -> Effects:
         self.wire += effects.sends
-        self.events[name] += effects.trace
+        for item in effects.trace:
+            before = None if item[0] == "recover" else self.shown.get(name)
+            self.events[name].append(as_line(item, before))
+            self.shown[name] = item[1]
         self.replies.update({reply.rid: reply for reply in effects.replies})
         self.writes[name] += effects.writes
         if effects.stop is not None:

@@ -1,35 +1,133 @@
-"""The trace: one whole JSON object a line, whatever clients put into it."""
+"""The trace: one whole JSON object a line, whatever clients put into it; spelt out by hand as JSON would have it."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from capsize.raft.trace import TraceWriter
+import pytest
+
+from capsize.raft.log import Entry, Position
+from capsize.raft.messages import (
+    AppendEntries,
+    AppendReply,
+    Forward,
+    ForwardReply,
+    InstallSnapshot,
+    Message,
+    PreVote,
+    PreVoteReply,
+    ReadIndexReply,
+    ReadIndexRequest,
+    RequestVote,
+    SnapshotReply,
+    TimeoutNow,
+    VoteReply,
+)
+from capsize.raft.trace import State, Traced, TraceWriter, as_line
+
+FIRST = State(1, None, "F", 0, 0, Position(0, 0), Position(0, 0), (0, 0), ("n1", "n2"), ())
+ODD = 'n"1\\é\n'
+HEADS = ("v", "node", "inc", "lc", "mono", "wall")
+
+
+def event(name: str, state: State = FIRST, **more: Any) -> Traced:
+    return name, state, more.get("msg"), more.get("e"), more.get("h"), more.get("x")
+
+
+def written(path: Any, events: list[Traced], *, at_once: int = 2) -> list[dict[str, Any]]:
+    """Write events through the writer, so many at a time, and read the lines back."""
+    writer = TraceWriter(path, "n1", 3)
+    for start in range(0, len(events), at_once):
+        writer.write(events[start : start + at_once])
+    writer.write([])
+    writer.close()
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def told(events: list[Traced]) -> list[dict[str, Any]]:
+    """Return what the lines must say."""
+    befores = [None, *(item[1] for item in events)]
+    lines = [as_line(item, before) for item, before in zip(events, befores, strict=False)]
+    return json.loads(json.dumps(lines))
+
+
+def bodies(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key not in HEADS} for line in lines]
 
 
 def test_every_event_is_a_line_of_its_own(tmp_path):
-    path = tmp_path / "logs" / "trace.jsonl"
+    entries = (Entry(1, 1, "cmd", "[]", ODD, 7), Entry(2, 1, "noop"))
     events = [
-        {"ev": "recover", "st": {"term": 1}},
-        {"ev": "client_submit", "x": {"key": [None, {"a": ',"",{'}, "\n", "}\n{"]}},
-        {"ev": "append", "e": [{"i": 1}, {"i": 2}], "x": {"prev": [0, 0]}},
+        event("recover", x={"term": 1, "vote": None, "last": Position(0, 0)}),
+        event("client_submit", x={"key": [None, {"a": ',"",{'}, "\n", "}\n{"], "f": ODD, "yes": True, "n": 1}),
+        event("append", FIRST._replace(last=Position(2, 1)), e=entries, x={"prev": Position(0, 0)}),
+        event("apply", FIRST._replace(last=Position(2, 1), applied=1, commit=2), e=entries[:1], h="ab"),
+        event("apply", FIRST._replace(last=Position(2, 1), applied=2, commit=2), e=entries[1:], h="cd"),
     ]
-    writer = TraceWriter(path, "n1", 3)
-    writer.write(events[:1])
-    writer.write([])
-    writer.write(events[1:])
-    writer.close()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    heads = ("v", "node", "inc", "lc", "mono", "wall")
-    assert [{key: value for key, value in line.items() if key not in heads} for line in lines] == events
-    assert [tuple(line[key] for key in heads[:4]) for line in lines] == [(1, "n1", 3, n) for n in (1, 2, 3)]
+    lines = written(tmp_path / "logs" / "trace.jsonl", events)
+    assert bodies(lines) == told(events)
+    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [(1, "n1", 3, n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        AppendEntries("n1.1.1", ODD, "n2", 5, 16, 5, (Entry(17, 5, "noop"),), 12, 3),
+        AppendReply("n1.1.2", "n1", ODD, 5, True, 17, 18, None, 0, 3),
+        AppendReply("n1.1.3", "n1", "n2", 5, False, 16, 0, None, 9, 3),
+        AppendReply("n1.1.3", "n1", "n2", 5, False, 16, 0, 4, 9, 3),
+        Forward("n1.1.4", "n1", "n2", 5, ODD, "cmd", "c", 1, "[]"),
+        ForwardReply("n1.1.5", "n1", "n2", 5, "r", "ok", 1, "", 17),
+        ForwardReply("n1.1.5", "n1", "n2", 5, "r", "fail", 1, "", 17),
+        ReadIndexRequest("n1.1.6", "n1", "n2", 5, "r"),
+        ReadIndexReply("n1.1.7", "n1", "n2", 5, "r", True, 17),
+        RequestVote("n1.1.8", "n1", "n2", 5, 16, 4, False),
+        VoteReply("n1.1.9", "n1", "n2", 5, True),
+        PreVote("n1.1.10", "n1", "n2", 6, 16, 4),
+        PreVoteReply("n1.1.11", "n1", "n2", 6, True),
+        TimeoutNow("n1.1.12", "n1", "n2", 5),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_every_message_is_spelt_out_as_json_has_it(message: Message, tmp_path):
+    events = [event("recover"), event("send", msg=message)]
+    assert bodies(written(tmp_path / "trace.jsonl", events)) == told(events)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"term": 2}, {"vote": "n2"}, {"role": "L"}, {"commit": 3}, {"applied": 4}, {"last": Position(5, 1)},
+        {"base": Position(2, 1)}, {"dur": (4, 1)}, {"dur": (4, None)}, {"voters": ("n1",)}, {"learners": ("n3",)},
+        {"commit": 3, "applied": 3, "last": Position(9, 1), "dur": (8, 1)}, {},
+    ],
+)  # fmt: skip
+def test_every_change_of_state_is_told(change: dict[str, Any], tmp_path):
+    events = [event("recover"), event("send", FIRST._replace(**change)), event("send", FIRST), event("send", FIRST)]
+    assert bodies(written(tmp_path / "trace.jsonl", events)) == told(events)
+    state: dict[str, Any] = {}
+    for line in told(events)[:2]:
+        state.update(line.get("st", {}))
+    for name, value in change.items():
+        key = {"voters": "cfg"}.get(name, name)
+        assert state[key] == (list(value) if isinstance(value, tuple) else value)
+
+
+def test_a_snapshot_in_a_message_is_named_not_told(tmp_path):
+    sent = InstallSnapshot("n1.1.1", "n1", "n2", 5, 16, 4, '{"values":{}}', 3)
+    answered = SnapshotReply("n2.1.1", "n2", "n1", 5, 16, 3)
+    events = [event("recover"), event("send", msg=sent), event("recv", msg=answered)]
+    lines = bodies(written(tmp_path / "trace.jsonl", events))
+    assert lines == told(events)
+    assert "values" not in json.dumps(lines)
 
 
 def test_a_later_boot_appends(tmp_path):
     path = tmp_path / "trace.jsonl"
     for boot in (1, 2):
         writer = TraceWriter(path, "n1", boot)
-        writer.write([{"ev": "recover"}])
+        writer.write([event("recover")])
         writer.close()
     assert [json.loads(line)["inc"] for line in path.read_text().splitlines()] == [1, 2]
 

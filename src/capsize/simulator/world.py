@@ -25,9 +25,11 @@ from capsize.raft.events import (
     Tick,
     WriteFailed,
 )
-from capsize.raft.messages import Message
+from capsize.raft.log import Entry
+from capsize.raft.messages import Message, describe
 from capsize.raft.segments import Corrupt
 from capsize.raft.settings import Settings
+from capsize.raft.trace import State, Traced, shown_entry
 from capsize.seed import stream
 from capsize.simulator.disk import Disk
 from capsize.simulator.network import Network
@@ -40,7 +42,9 @@ SECOND = 1000 * MS
 class Node:
     """One server: its disk outlives its process. `core` is None while it is down."""
 
-    __slots__ = ("core", "disk", "disk_ms", "inc", "lc", "name", "paused", "postponed", "state", "tick_at", "waiting")
+    __slots__ = (
+        "core", "disk", "disk_ms", "inc", "lc", "name", "paused", "postponed", "state", "tick_at", "traced", "waiting"
+    )  # fmt: skip
 
     def __init__(self, name: str, disk: Disk) -> None:
         self.name = name
@@ -48,6 +52,7 @@ class Node:
         self.disk_ms: tuple[float, float] = (0.3, 2.0)
         self.core: Core | None = None
         self.state = NodeState()
+        self.traced: State | None = None
         self.inc = 0
         self.lc = 0
         self.tick_at = -1
@@ -92,6 +97,7 @@ class World:
         self.steps = 0
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
+        self._entries: dict[Entry, dict[str, Any]] = {}
 
     # -- time --------------------------------------------------------------------------------------------------------
     def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
@@ -261,8 +267,8 @@ class World:
 
     # -- what a node asks for ----------------------------------------------------------------------------------------
     def _carry_out(self, node: Node, effects: Effects) -> None:
-        for fields in effects.trace:
-            self._trace(node, fields)
+        for item in effects.trace:
+            self._trace(node, item)
         if effects.writes:
             node.disk.submit(effects.writes)
             self._flush(node)
@@ -316,24 +322,22 @@ class World:
             return
         self.kill(node.name)
 
-    def _trace(self, node: Node, fields: dict[str, Any]) -> None:
-        changed = fields.get("st")
-        if changed:
-            known: dict[str, Any] = {
-                key: tuple(value) if key == "cfg" else value for key, value in changed.items() if key != "learners"
-            }
-            node.state = node.state._replace(**known)
+    def _trace(self, node: Node, item: Traced) -> None:
+        kind, state, message, entries, digest, more = item
+        if state is not node.traced:
+            node.traced = state
+            node.state = NodeState(*state[:9])  # type: ignore[arg-type]  # dur's term is known here
         node.lc += 1
         event = TraceEvent(
             node.name,
             node.inc,
             node.lc,
-            fields["ev"],
+            kind,
             node.state,
-            fields.get("msg") or NOTHING,
-            fields.get("e") or (),
-            fields.get("h"),
-            fields.get("x") or NOTHING,
+            NOTHING if message is None else describe(message),
+            () if entries is None else [self._shown(entry) for entry in entries],
+            digest,
+            NOTHING if more is None else more,
             self.now_ns,
             self.now_ns,
         )
@@ -341,3 +345,10 @@ class World:
             self.judge.feed(event)
         if self.recorded is not None:
             self.recorded.append(event)
+
+    def _shown(self, entry: Entry) -> dict[str, Any]:
+        """Return an entry as traces show it; the same entry is shown many times."""
+        known = self._entries.get(entry)
+        if known is None:
+            known = self._entries[entry] = shown_entry(entry)
+        return known
