@@ -85,7 +85,14 @@ class Configurations(Rule):
             self.pending[event.node] = event
 
     def on_config(self, event: TraceEvent, replica: Replica) -> None:
-        self._settle(event, replica)
+        """One event for each configuration of a batch: all but the last are steps on the way."""
+        at, stack, cfg = event.x.get("index"), self.stacks.get(event.node), event.state.cfg
+        newest = _newest(replica)
+        if isinstance(at, int) and stack and cfg is not None and stack[-1][0] < at < newest:
+            self.checks += 1
+            self._step(stack, at, cfg, event)
+        else:
+            self._settle(event, replica)
 
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
         if event.node in self.pending:
@@ -101,20 +108,11 @@ class Configurations(Rule):
         stack, cfg = self.stacks.get(event.node), event.state.cfg
         if cause is None or not stack or cfg is None:
             return
-        newest = max((entry.index for entry in replica.log.values() if entry.kind == "cfg"), default=0)
+        newest = _newest(replica)
         self.checks += 1
         if newest > stack[-1][0]:
             before = stack[-1]
-            stack.append((newest, cfg, event))
-            changed = set(before[1]) ^ set(cfg)
-            if len(changed) > 1:
-                self.report(
-                    f"{event.node} went from the configuration {words(before[1])} to {words(cfg)}: two majorities of "
-                    "these "
-                    "need not overlap",
-                    before[2],
-                    event,
-                )
+            self._step(stack, newest, cfg, event)
             self._caught_up(event, replica, sorted(set(cfg) - set(before[1])))
         elif set(stack[-1][1]) != set(cfg):
             self.report(
@@ -122,6 +120,20 @@ class Configurations(Rule):
                 "at index "
                 f"{stack[-1][0]}",
                 cause,
+                event,
+            )
+
+    def _step(
+        self, stack: list[tuple[int, tuple[str, ...], TraceEvent]], index: int, cfg: tuple[str, ...], event: TraceEvent
+    ) -> None:
+        """Take the next configuration of a node's log: one voter more or less."""
+        before = stack[-1]
+        stack.append((index, cfg, event))
+        if len(set(before[1]) ^ set(cfg)) > 1:
+            self.report(
+                f"{event.node} went from the configuration {words(before[1])} to {words(cfg)}: two majorities of these "
+                "need not overlap",
+                before[2],
                 event,
             )
 
@@ -137,6 +149,11 @@ class Configurations(Rule):
                     f"{event.state.term}: commits may have to wait until it holds the log (thesis §4.2.1)",
                     event,
                 )
+
+
+def _newest(replica: Replica) -> int:
+    """Return the index of the newest configuration in a node's log."""
+    return max((entry.index for entry in replica.log.values() if entry.kind == "cfg"), default=0)
 
 
 def words(cfg: tuple[str, ...]) -> str:

@@ -126,8 +126,15 @@ class ReferenceRaft(System):
             "fsync": self.fsync,
             "mutants": self.mutants,
             "weather": self.weather,
+            **self._joining(node, members),
             **self.settings,
         }
+
+    def _joining(self, node: Node, members: Sequence[str] | None) -> dict[str, Any]:
+        if members is None:
+            return {}
+        boots = BOOTS_OF_A_LIFE * self._rebirths[node.name]
+        return {"members": [name for name in members if name != node.name], "boots_before": boots}
 
     def command(self, node: Node) -> Command:
         argv = (node.python, "-m", "raft", "--config", f"{node.install_dir}/{node.name}.json")
