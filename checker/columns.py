@@ -59,18 +59,3 @@ class KeyColumns:
             self.key[rows], self.kind[rows], self.a[rows], self.b[rows], self.call[rows], self.ret[rows],
             self.row[rows], self.initial, self.slots, self.keys,
         )  # fmt: skip
-
-
-def slots_of(key: Slots, value: npt.NDArray[np.int32], keys: int, values: int) -> tuple[Slots, int]:
-    """Return a slot for every (key, value), and how many slots there are.
-
-    Slots are not dense: a value that only one key uses keeps its code, if that is shorter.
-    """
-    if keys * values <= 4 * len(key) + 256:
-        return (key * np.int32(values) + value).astype(np.int32), keys * values
-    owner = np.full(values, -1, dtype=np.int32)
-    owner[value] = key
-    if bool(np.all(owner[value] == key)):
-        return value.astype(np.int32), values
-    _, slot = np.unique(key.astype(np.int64) * values + value, return_inverse=True)
-    return slot.astype(np.int32), int(slot.max()) + 1

@@ -64,6 +64,13 @@ def compilation_allowed() -> bool:
     return os.environ.get("CAPSIZE_COMPILE", "1") != "0"
 
 
+def sealed(array: np.ndarray) -> np.ndarray:
+    """Return a contiguous, read-only view, so that a kernel sees one type whatever the array came from."""
+    view = np.ascontiguousarray(array)[:]
+    view.flags.writeable = False
+    return view
+
+
 def _compile(function: Callable[..., Any], helpers: tuple[str, ...]) -> Callable[..., Any]:
     import numba
 

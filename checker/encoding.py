@@ -5,97 +5,75 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, KeyColumns, slots_of
-from capsize.history import FAIL, INFO, OK, History
-from capsize.interning import NONE
+from capsize.checker import encoding_kernel as kernel
+from capsize.checker.columns import APPEND, CAS, READ, WRITE, KeyColumns
+from capsize.checker.compiled import sealed, worth_compiling
+from capsize.history import History
 from capsize.op import Value
 
 KINDS = {"read": READ, "get": READ, "write": WRITE, "put": WRITE, "delete": WRITE, "cas": CAS, "append": APPEND}
 """The f words that the fast engines know."""
 
+COMPILE_FROM = 4_000
+"""Operations from which the compiled kernels pay for loading them."""
 
-def encode(history: History, initial: Value) -> tuple[KeyColumns, npt.NDArray[np.bool_]] | None:
+
+def encode(
+    history: History, initial: Value, *, compiled: bool | None = None
+) -> tuple[KeyColumns, npt.NDArray[np.bool_]] | None:
     """Return the columns of a history of registers that start as `initial`, and which keys hold an append.
 
     `a` of an APPEND row, and of every row of such a key, is a code of the value table, not yet a slot.
     None if an operation is of a kind, or answers in a way, that only the general engine can judge.
     """
-    columns, table = history.columns, history.table
+    columns, table, count = history.columns, history.table, len(history)
+    if not count:
+        return None
+    if compiled is None:
+        compiled = worth_compiling(kernel.ENCODE_ROWS, count, COMPILE_FROM)
     kinds = np.array([KINDS.get(word, -1) for word in history.words], dtype=np.int8)
-    if not len(history):
+    deletes = np.array([word == "delete" for word in history.words], dtype=np.int8)
+    false, true = table.find(False), table.find(True)
+    pairs = table.pairs().reshape(-1) if CAS in kinds else np.full(1, -1, dtype=np.int32)
+    number = np.zeros(int(columns.key.max()) + 1, dtype=np.int32)
+    key, a, b = (np.empty(count, dtype=np.int32) for _ in range(3))
+    kind = np.empty(count, dtype=np.int8)
+    call, ret, row = (np.empty(count, dtype=np.int64) for _ in range(3))
+    kept: int = kernel.ENCODE_ROWS(
+        compiled,
+        kinds, deletes,
+        *(sealed(each) for each in (
+            columns.f, columns.outcome, columns.value, columns.result, columns.key, columns.call, columns.ret,
+        )),
+        pairs, -1 if false is None else false, -1 if true is None else true,
+        key, kind, a, b, call, ret, row, number,
+    )  # fmt: skip
+    if kept < 0:
         return None
-    kind = kinds[columns.f]
-    kept = columns.outcome != FAIL
-    if bool(np.any(kind[kept] < 0)):
-        return None
-    kept &= ~((columns.outcome == INFO) & (kind == READ))
-    rows = np.flatnonzero(kept)
-    kind, value, result = kind[rows], columns.value[rows], columns.result[rows]
-    ok = columns.outcome[rows] == OK
-    first = np.where(kind == READ, result, value).astype(np.int32)
-    second = np.zeros(len(rows), dtype=np.int32)
-    deletes = [code for code, word in enumerate(history.words) if word == "delete"]
-    if deletes:
-        first[np.isin(columns.f[rows], deletes)] = NONE
-    compare = kind == CAS
-    if bool(compare.any()):
-        pairs = table.pairs()[value[compare]]
-        if bool(np.any(pairs < 0)):
-            return None
-        first[compare], second[compare] = pairs[:, 0], pairs[:, 1]
-        false, true = table.find(False), table.find(True)
-        answered = result[compare & ok]
-        if not bool(np.all((answered == false) | (answered == true))):
-            return None
-        if false is not None:
-            kind[compare & ok & (result == false)] = CAS_FAILED
-        kind, kept_too = _settle_equal_cas(kind, first, second, columns.ret[rows])
-        if kept_too is not None:
-            rows, kind, first, second = rows[kept_too], kind[kept_too], first[kept_too], second[kept_too]
     found = table.find(initial)
     start = len(table) if found is None else found
-    codes, key = np.unique(columns.key[rows], return_inverse=True)
-    keyed: npt.NDArray[np.int32] = key.astype(np.int32)
-    keys = tuple(table[int(code)] for code in codes)
+    keys = tuple(table[code] for code in np.flatnonzero(number).tolist())
     appends = np.zeros(len(keys), dtype=bool)
-    appends[keyed[kind == APPEND]] = True
-    columns_of_keys = KeyColumns(
-        keyed, kind, first, second, columns.call[rows], columns.ret[rows], rows,
+    if APPEND in kinds:
+        appends[key[:kept][kind[:kept] == APPEND]] = True
+    return KeyColumns(
+        key[:kept], kind[:kept], a[:kept], b[:kept], call[:kept], ret[:kept], row[:kept],
         np.full(len(keys), start, dtype=np.int32), len(table) + 1, keys,
-    )  # fmt: skip
-    return columns_of_keys, appends
+    ), appends  # fmt: skip
 
 
-def slotted(columns: KeyColumns) -> KeyColumns:
+def slotted(columns: KeyColumns, *, compiled: bool | None = None) -> KeyColumns:
     """Return the columns with value codes turned into slots, one for each (key, value)."""
     count, keys = len(columns), len(columns.keys)
-    changes = columns.kind == CAS
-    every_key = np.arange(keys, dtype=np.int32)
-    key = np.concatenate([columns.key, columns.key[changes], every_key])
-    value = np.concatenate([columns.a, columns.b[changes], columns.initial])
-    start = int(columns.initial[0]) if keys else 0
-    # Each key reads the initial value, under a code of its own.
-    codes = columns.slots
-    value = np.where(value == start, codes + key, value).astype(np.int32)
-    slot, slots = slots_of(key, value, keys, codes + keys)
-    b = np.zeros(count, dtype=np.int32)
-    b[changes] = slot[count : len(slot) - keys]
-    return KeyColumns(
-        columns.key, columns.kind, slot[:count], b, columns.call, columns.ret, columns.row,
-        slot[len(slot) - keys :], slots, columns.keys,
+    if compiled is None:
+        compiled = worth_compiling(kernel.NUMBER_SLOTS, count, COMPILE_FROM)
+    a, b, initial = (np.empty(size, dtype=np.int32) for size in (count, count, keys))
+    slots: int = kernel.NUMBER_SLOTS(
+        compiled,
+        columns.key, columns.kind, columns.a, columns.b, columns.initial,
+        np.empty(count, dtype=np.int32), np.zeros(keys + 1, dtype=np.int32),
+        np.full(columns.slots, -1, dtype=np.int32), np.empty(columns.slots, dtype=np.int32), a, b, initial,
     )  # fmt: skip
-
-
-def _settle_equal_cas(
-    kind: npt.NDArray[np.int8],
-    first: npt.NDArray[np.int32],
-    second: npt.NDArray[np.int32],
-    ret: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64] | None]:
-    """A cas from a value to itself is a read of it; one that never returned says nothing."""
-    same = (kind == CAS) & (first == second)
-    if not bool(same.any()):
-        return kind, None
-    kind = kind.copy()
-    kind[same] = READ
-    return kind, np.flatnonzero(~(same & (ret < 0)))
+    return KeyColumns(
+        columns.key, columns.kind, a, b, columns.call, columns.ret, columns.row, initial, slots, columns.keys
+    )
