@@ -19,6 +19,7 @@ from capsize.cluster.node import Command, Node
 from capsize.cluster.option import choice, number
 from capsize.cluster.system import NodeStatus, System
 from capsize.cluster.systems.nats_client import JetStreamClient
+from capsize.cluster.systems.nats_streams import QueueClient, SetClient
 from capsize.errors import UsageError
 
 REPLICAS_MAX = 5
@@ -44,7 +45,8 @@ class Nats(System):
         if not re.fullmatch(r"default|always|\d+(ms|s|m)", self.sync_interval):
             raise UsageError(f"--opt sync_interval: {self.sync_interval!r}; expected default, always, or e.g. 500ms")
         self.replicas = number(options, "replicas", 0, least=1, most=REPLICAS_MAX) if "replicas" in options else 0
-        self._bucket_is_there = False
+        self._groups: dict[str, str] = {}
+        """The Raft group of each stream that was made, by the stream's name."""
         self._lock = threading.Lock()
 
     def binary(self) -> Path:
@@ -80,15 +82,21 @@ class Nats(System):
         return Command((f"{node.install_dir}/nats-server", "--config", f"{node.install_dir}/nats.conf"))
 
     def client(self, node: Node, process: int) -> Client:
-        replicas = self.replicas or min(REPLICAS_MAX, len(self.nodes))
-        return _BucketClient(self, node, direct=self.direct, replicas=replicas)
+        return self._client(JetStreamClient, node)
 
-    def ensure_bucket(self, client: JetStreamClient) -> None:
-        """Make the bucket once in the life of the cluster: one that is lost later stays lost."""
+    def own_client(self, workload: str, node: Node, process: int) -> Client | None:
+        kinds: dict[str, type[JetStreamClient]] = {"set": SetClient, "queue": QueueClient}
+        return self._client(kinds[workload], node) if workload in kinds else None
+
+    def _client(self, kind: type[JetStreamClient], node: Node) -> JetStreamClient:
+        replicas = self.replicas or min(REPLICAS_MAX, len(self.nodes))
+        return kind(node, direct=self.direct, replicas=replicas, opened=self.ensure_stream)
+
+    def ensure_stream(self, client: JetStreamClient) -> None:
+        """Make the client's stream once in the life of the cluster: one that is lost later stays lost."""
         with self._lock:
-            if not self._bucket_is_there:
-                client.create_bucket()
-                self._bucket_is_there = True
+            if client.stream not in self._groups:
+                self._groups[client.stream] = client.create()
 
     def status(self, node: Node) -> NodeStatus:
         group = self._group(node)
@@ -105,28 +113,17 @@ class Nats(System):
         )
 
     def _group(self, node: Node) -> dict[str, Any]:
-        """Return the Raft group of the bucket's stream; that of the whole cluster while there is no bucket."""
+        """Return the Raft group of the stream that is used; that of the whole cluster while there is none."""
         monitor = node.reach("monitor")
-        if self._bucket_is_there:
-            said = get_json(monitor, "/raftz?acc=%24G")
-            groups = [group for name, group in said.get("$G", {}).items() if name.startswith("S-")]
-            if not groups:
-                raise LookupError(f"{node.name} holds no replica of the bucket")
-            return dict(groups[0])
+        for name in self._groups.values():
+            said = get_json(monitor, f"/raftz?acc=%24G&group={name}").get("$G", {})
+            if name not in said:
+                raise LookupError(f"{node.name} holds no replica of the Raft group {name}")
+            return dict(said[name])
         try:
             return dict(get_json(monitor, "/raftz")["$SYS"]["_meta_"])
         except (HttpStatusError, KeyError, TypeError) as error:
             raise LookupError(f"{node.name} is not in the cluster yet") from error
-
-
-class _BucketClient(JetStreamClient):
-    def __init__(self, system: Nats, node: Node, *, direct: bool, replicas: int) -> None:
-        super().__init__(node, direct=direct, replicas=replicas)
-        self.system = system
-
-    def open(self) -> None:
-        super().open()
-        self.system.ensure_bucket(self)
 
 
 def _address(address: tuple[str, int]) -> str:

@@ -13,8 +13,8 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from capsize.client import Client
@@ -27,15 +27,19 @@ BUCKET = "capsize"
 STREAM = f"KV_{BUCKET}"
 WRONG_LAST_SEQUENCE = (10071, 10164)
 NO_MESSAGE = 10037
+NO_STREAM = 10059
+GONE_S = 1.0
+"""How long the cluster must go on saying that there is no such stream before it is believed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: the code of its status line (0 without one), headers, payload."""
+    """One message: the code of its status line (0 without one), headers, payload, and where to answer to."""
 
     status: int
     headers: Mapping[str, str]
     payload: bytes
+    answer_to: str = ""
 
 
 class JetStreamError(Exception):
@@ -76,7 +80,18 @@ class NatsConnection:
         answer did not come: it is not known what was done.
         """
         self.count += 1
-        answer_to = f"{self.inbox}.{self.count}"
+        return self._exchange(subject, payload, headers, f"{self.inbox}.{self.count}", b"1")
+
+    def fetch(self, subject: str, payload: bytes = b"") -> Message:
+        """Do the same for an answer that comes under its own subject, as a consumer's messages do."""
+        self.count += 1
+        answer_to, subscription = f"{self.inbox}.m.{self.count}", str(self.count + 1).encode()
+        self._send(f"SUB {answer_to} {self.count + 1}\r\nUNSUB {self.count + 1} 1\r\n".encode())
+        return self._exchange(subject, payload, None, answer_to, subscription)
+
+    def _exchange(
+        self, subject: str, payload: bytes, headers: Mapping[str, str] | None, answer_to: str, subscription: bytes
+    ) -> Message:
         if headers:
             head = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
             sizes = f"{len(head)} {len(head) + len(payload)}"
@@ -93,9 +108,12 @@ class NatsConnection:
                 raise ConnectionError(line.decode(errors="replace"))
             elif words[:1] in ([b"MSG"], [b"HMSG"]):
                 body = self._exactly(int(words[-1]) + 2, deadline)[:-2]
-                if words[1].decode() != answer_to:
+                if words[2] != subscription or (subscription == b"1" and words[1].decode() != answer_to):
                     continue  # the late answer to a request that was given up
+                given = 5 if words[0] == b"HMSG" else 4
                 message = _message(body, int(words[-2]) if words[0] == b"HMSG" else 0)
+                if len(words) > given:
+                    message = replace(message, answer_to=words[3].decode())
                 if message.status == 503 and not message.payload:
                     raise DefiniteError(f"nobody takes {subject} (no responders)")
                 return message
@@ -141,51 +159,81 @@ def _message(body: bytes, head_size: int) -> Message:
 
 
 class JetStreamClient(Client):
-    """One connection to one server; `direct` reads are answered by any replica."""
+    """One connection to one server; `direct` reads are answered by any replica. `opened` is told of each one opened."""
 
-    def __init__(self, node: Node, *, direct: bool, replicas: int) -> None:
+    stream = STREAM
+    shape: Mapping[str, Any] = {
+        "subjects": [f"$KV.{BUCKET}.>"], "retention": "limits", "discard": "new", "max_msgs_per_subject": 1,
+        "allow_direct": True, "allow_rollup_hdrs": True, "deny_delete": True,
+    }  # fmt: skip
+    """What makes the stream a bucket."""
+
+    def __init__(
+        self, node: Node, *, direct: bool, replicas: int, opened: Callable[[JetStreamClient], object] | None = None
+    ) -> None:
         self.node = node
         self.direct = direct
         self.replicas = replicas
+        self.opened = opened
         self.connection: NatsConnection | None = None
 
     def open(self) -> None:
         self.connection = NatsConnection(self.node.reach("client"), timeout_s=self.timeout_s)
+        if self.opened is not None:
+            self.opened(self)
 
     def close(self) -> None:
         if self.connection is not None:
             self.connection.close()
             self.connection = None
 
-    def create_bucket(self) -> None:
-        """Make the bucket; nothing happens when it is there."""
-        config = {
-            "name": STREAM, "subjects": [f"$KV.{BUCKET}.>"], "retention": "limits", "discard": "new",
-            "max_msgs_per_subject": 1, "storage": "file", "num_replicas": self.replicas, "allow_direct": True,
-            "allow_rollup_hdrs": True, "deny_delete": True,
-        }  # fmt: skip
-        self._ask(f"$JS.API.STREAM.CREATE.{STREAM}", json.dumps(config).encode())
+    def create(self) -> str:
+        """Make the stream; nothing happens when it is there. Returns the name of its Raft group."""
+        config = {"name": self.stream, "storage": "file", "num_replicas": self.replicas, **self.shape}
+        said = self.ask(f"$JS.API.STREAM.CREATE.{self.stream}", json.dumps(config).encode())
+        return str(said.get("cluster", {}).get("raft_group", ""))
 
     def invoke(self, op: Invocation) -> Reply:
         match op.f:
             case "read" | "get":
-                found = self._direct(op.key) if self.direct else self.latest(op.key)
-                return Reply(found.value, {"revision": found.revision, "asked": self.node.name})
+                return self.unless_gone(lambda: self._read(op.key), None)
             case "write" | "put":
                 return Reply(None, self._write(op.key, op.value))
             case "delete":
-                said = self._ask(_subject(op.key), b"", {"KV-Operation": "DEL"})
+                said = self.ask(_subject(op.key), b"", {"KV-Operation": "DEL"})
                 return Reply(None, {"revision": said["seq"], "asked": self.node.name})
             case "cas" | "append" | "incr":
                 return change(self, op)
             case _:
                 raise DefiniteError(f"this adapter of JetStream knows no operation {op.f!r}")
 
+    def unless_gone(self, read: Callable[[], Reply], nothing: Value) -> Reply:
+        """Return what `read` does; `nothing` once the cluster has said for a while that there is no such stream.
+
+        The stream was made before the first operation and is never deleted: without it, nothing of what it
+        acknowledged is there. An error that passes is an error; one that stays is the answer.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                return read()
+            except JetStreamError as error:
+                waited_s = time.monotonic() - began
+                if error.code != NO_STREAM or waited_s > self.timeout_s:
+                    raise
+                if waited_s >= min(GONE_S, self.timeout_s / 2):
+                    return Reply(nothing, {"asked": self.node.name, "stream": "not found"})
+                time.sleep(0.1)
+
+    def _read(self, key: Value) -> Reply:
+        found = self._direct(key) if self.direct else self.latest(key)
+        return Reply(found.value, {"revision": found.revision, "asked": self.node.name})
+
     def latest(self, key: Value) -> Found:
         """Return what the stream's leader holds."""
         try:
             body = json.dumps({"last_by_subj": _subject(key)}).encode()
-            said = self._ask(f"$JS.API.STREAM.MSG.GET.{STREAM}", body)["message"]
+            said = self.ask(f"$JS.API.STREAM.MSG.GET.{STREAM}", body)["message"]
         except JetStreamError as error:
             if error.code == NO_MESSAGE:
                 return Found(None, 0)
@@ -204,7 +252,7 @@ class JetStreamClient(Client):
             raise
 
     def _write(self, key: Value, value: Value, headers: Mapping[str, str] | None = None) -> Mapping[str, Value]:
-        said = self._ask(_subject(key), json.dumps(value).encode(), headers)
+        said = self.ask(_subject(key), json.dumps(value).encode(), headers)
         return {"revision": said["seq"], "asked": self.node.name}
 
     def _direct(self, key: Value) -> Found:
@@ -219,7 +267,8 @@ class JetStreamClient(Client):
         sequence = int(message.headers["Nats-Sequence"])
         return Found(None if deleted else freeze(json.loads(message.payload)), sequence)
 
-    def _ask(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> Any:
+    def ask(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> Any:
+        """Return the JSON answer of JetStream's interface, or of a publish; raises JetStreamError for an error."""
         assert self.connection is not None
         self.connection.timeout_s = self.timeout_s
         said: Any = json.loads(self.connection.request(subject, payload, headers).payload)
@@ -229,15 +278,18 @@ class JetStreamClient(Client):
         return said
 
 
-def _subject(key: Value) -> str:
+def token_of(key: Value) -> str:
     """Whole numbers and plain words are tokens as they are; everything else is encoded, each key to one token.
 
-    >>> _subject(7), _subject("ready-1"), _subject("7")
-    ('$KV.capsize.7', '$KV.capsize.ready-1', '$KV.capsize.=Ijci')
+    >>> token_of(7), token_of("ready-1"), token_of("7")
+    ('7', 'ready-1', '=Ijci')
     """
     text = str(key)
     plain = isinstance(key, int) and not isinstance(key, bool)
     if isinstance(key, str):
         plain = key.isascii() and key[:1].isalpha() and all(c.isalnum() or c in "-_" for c in key)
-    token = text if plain else "=" + base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
-    return f"$KV.{BUCKET}.{token}"
+    return text if plain else "=" + base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def _subject(key: Value) -> str:
+    return f"$KV.{BUCKET}.{token_of(key)}"
