@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from capsize.nemesis.fault import Declined, Fault, Plan, Probe, Situation, Skip
@@ -41,17 +41,21 @@ class RemoveMember(Fault):
         return 2
 
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
-        plan = plan_nodes(self, situation, rng)
-        if isinstance(plan, Skip):
-            return plan
         voters = holds.operator.voters()
         if voters is None:
             return Skip("no node tells who the members are")
-        targets = tuple(name for name in plan.targets if name in voters and not holds.excused(name))
+        able = tuple(name for name in situation.nodes if name in voters and self._able(name, holds))
+        plan = plan_nodes(self, replace(situation, nodes=able), rng)
+        if isinstance(plan, Skip):
+            return plan
+        targets = tuple(name for name in plan.targets if name in able)
         most = max(0, len(voters) - 1)
         if not targets or not most:
-            return Skip(f"{', '.join(plan.targets)} is no voter, or down")
+            return Skip(f"{', '.join(plan.targets)} is no voter, or held by another fault")
         return Plan(targets[:most])
+
+    def _able(self, name: str, holds: Holds) -> bool:
+        return not holds.excused(name)
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
         refused = holds.expel(number, plan.targets)
@@ -82,10 +86,10 @@ class WipeAndRejoin(RemoveMember):
 
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
         plan = super().plan(situation, rng, holds)
-        if isinstance(plan, Skip):
-            return plan
-        free = [name for name in plan.targets if holds.may_die(name) and not holds.busy_disk(name)]
-        return Plan(tuple(free[:1])) if free else Skip(f"the disk of {', '.join(plan.targets)} is held already")
+        return Plan(plan.targets[:1]) if isinstance(plan, Plan) else plan
+
+    def _able(self, name: str, holds: Holds) -> bool:
+        return super()._able(name, holds) and holds.may_die(name) and not holds.busy_disk(name)
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
         holds.keep_disk(number, plan.targets)

@@ -106,10 +106,11 @@ class Strike:
         fault, stage = self.fault, self.stage
         situation = self._situation(until_ns)
         rng = stream(stage.seed, "target", self.step.kind, self.step.nth)
+        while stage.holds.claimed_by(fault.claims) is not None and not stage.ending.wait(LEADER_POLL_S):
+            pass
         with stage.planning:
-            claimed = stage.holds.claimed_by(fault.claims)
-            if claimed:
-                self._skip(f"another change of the {fault.claims} is under way")
+            if stage.holds.claimed_by(fault.claims) is not None:
+                self._skip(f"another change of the {fault.claims} was under way to the end")
                 return None
             plan = fault.plan(situation, rng, stage.holds)
             if isinstance(plan, Plan):

@@ -30,7 +30,11 @@ class Election(Membership):
 
     def may_campaign(self) -> bool:
         """Only voters campaign, and only while their disk can hold a vote."""
-        return self.name in self.configuration.voters and not self.disk_stalled()
+        return self.name in self.configuration.voters and self.takes_part() and not self.disk_stalled()
+
+    def takes_part(self) -> bool:
+        """A server that was wiped and joins again has no say in elections before it holds its own removal."""
+        return self.log.last_index >= self.settings.votes_from
 
     def start_pre_vote(self) -> None:
         """Ask who would vote, without raising the term (thesis §9.6)."""
@@ -111,6 +115,8 @@ class Election(Membership):
         protected = self.settings.protect_leader and not message.transfer and self.leader_was_heard()
         if protected and message.term > self.term:
             return  # a leader is alive: the candidate must not disturb it (thesis §4.2.3)
+        if not self.takes_part():
+            return
         self.observe_term(message.term)
         granted = (
             message.term == self.term
@@ -158,6 +164,7 @@ class Election(Membership):
         """Say whether this server would vote: it misses its leader, too, and the log is new enough (thesis §9.6)."""
         granted = (
             message.term > self.term
+            and self.takes_part()
             and not self.leader_was_heard()
             and self.candidate_is_up_to_date(message.last_index, message.last_term)
         )

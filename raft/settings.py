@@ -43,4 +43,8 @@ class Settings:
     """Serve reads under a leader lease instead of a ReadIndex round (thesis §6.4.1)."""
     clock_drift: float = 0.1
     """The share by which clocks may run apart; shortens the lease."""
+    votes_from: int = 0
+    """Takes no part in elections before its log reaches this index. A wiped server that joins again under its name
+    replays configurations in which its name had a vote: until it holds its own removal, it may neither vote nor
+    campaign, or it and others that lag behind could be a majority of what the cluster was once."""
     trace: bool = True

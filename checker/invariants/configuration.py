@@ -29,6 +29,9 @@ class Configurations(Rule):
         self.pending.pop(event.node, None)
         if cfg is None:
             return
+        if event.x.get("reborn"):  # what a new server was told to begin with is no configuration of the log
+            self.stacks[event.node] = []
+            return
         last = (event.state.last or (0, 0))[0]
         kept = [item for item in self.stacks.get(event.node, []) if item[0] <= last]
         if kept and kept[-1][0] > 0:
@@ -88,7 +91,9 @@ class Configurations(Rule):
         """One event for each configuration of a batch: all but the last are steps on the way."""
         at, stack, cfg = event.x.get("index"), self.stacks.get(event.node), event.state.cfg
         newest = _newest(replica)
-        if isinstance(at, int) and stack and cfg is not None and stack[-1][0] < at < newest:
+        if isinstance(at, int) and stack == [] and cfg is not None:
+            stack.append((at, cfg, event))
+        elif isinstance(at, int) and stack and cfg is not None and stack[-1][0] < at < newest:
             self.checks += 1
             self._step(stack, at, cfg, event)
         else:

@@ -111,8 +111,8 @@ class ReferenceRaft(System):
             node.upload(source, f"{node.install_dir}/raft/{source.name}")
         self._configure(node)
 
-    def config(self, node: Node, members: Sequence[str] | None = None) -> dict[str, Any]:
-        """Return the node's configuration file; `members`: whom a server that is to join takes for the voters."""
+    def config(self, node: Node) -> dict[str, Any]:
+        """Return the node's configuration file."""
         peers = {
             peer.name: list(node.listen("raft") if peer.name == node.name else peer.reach("raft", frm=node))
             for peer in self.nodes
@@ -126,15 +126,16 @@ class ReferenceRaft(System):
             "fsync": self.fsync,
             "mutants": self.mutants,
             "weather": self.weather,
-            **self._joining(node, members),
             **self.settings,
         }
 
-    def _joining(self, node: Node, members: Sequence[str] | None) -> dict[str, Any]:
-        if members is None:
-            return {}
-        boots = BOOTS_OF_A_LIFE * self._rebirths[node.name]
-        return {"members": [name for name in members if name != node.name], "boots_before": boots}
+    def _joining(self, node: Node, members: Sequence[str], removed_by: int) -> dict[str, Any]:
+        """Return what a new server is told under an old name; its removal is at index `removed_by` or earlier."""
+        return {
+            "members": [name for name in members if name != node.name],
+            "boots_before": BOOTS_OF_A_LIFE * self._rebirths[node.name],
+            "votes_from": removed_by,
+        }
 
     def command(self, node: Node) -> Command:
         argv = (node.python, "-m", "raft", "--config", f"{node.install_dir}/{node.name}.json")
@@ -173,7 +174,7 @@ class ReferenceRaft(System):
         runs = node.process().alive
         if not runs:
             self._rebirths[node.name] = self._rebirths.get(node.name, 0) + 1
-            self._configure(node, said["voters"])
+            self._configure(node, said["voters"], said["last_index"])
         if node.name not in [*said["voters"], *said["learners"]]:
             self._admin(leader, "add_learner", node.name)
         deadline = time.monotonic() + CATCH_UP_S
@@ -215,8 +216,9 @@ class ReferenceRaft(System):
                 return node
         raise NotDone(f"{through.name} knows no leader")
 
-    def _configure(self, node: Node, members: Sequence[str] | None = None) -> None:
-        content = json.dumps(self.config(node, members), indent=1).encode()
+    def _configure(self, node: Node, members: Sequence[str] | None = None, removed_by: int = 0) -> None:
+        config = self.config(node) | ({} if members is None else self._joining(node, members, removed_by))
+        content = json.dumps(config, indent=1).encode()
         node.upload(content, f"{node.install_dir}/{node.name}.json")
 
 
