@@ -72,6 +72,17 @@ class Cluster:
         raise AdapterError(f"{self.system.name}: {what} failed on {len(failed)} of {len(self.nodes)} nodes: {told}")
 
     # -- bringing it up --------------------------------------------------------------------------------------
+    def prepare(self, needs: frozenset[str]) -> None:
+        """Have every node ready for faults that need "clock", "monotonic" or "pressure"; before `start`.
+
+        Raises Refused, naming the node, for what cannot be had there.
+        """
+        wanted = needs & {"clock", "monotonic", "pressure"}
+        if wanted:
+            for error in self.at_once(lambda node: node.prepare(wanted)).values():
+                if isinstance(error, Exception):
+                    raise error
+
     def start(self) -> None:
         """Install the system on every node, then start every node."""
         self.system.nodes = self.nodes

@@ -7,13 +7,15 @@ half-failed is undone too.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from capsize.cluster.node import Node
+from capsize.cluster.node import Damage, Node
 from capsize.errors import BackendError
+from capsize.nemesis.conditions import Conditions
 from capsize.nemesis.connectivity import Connectivity, Cuts, connectivity
 from capsize.nemesis.operator import Operator
 
@@ -24,8 +26,11 @@ SIGCONT = 18
 HEALING = -2
 """The number under which a node is held while its last fault is being undone."""
 
-DISK_STATES = ("frozen", "slow", "full", "dead", "off", "wiped")
+DISK_STATES = ("frozen", "slow", "full", "dead", "off", "wiped", "damaged")
 """What a disk can be held as; one at a time on one node."""
+
+GONE = ("down", "out", "full", "dead", "off", "damaged")
+"""States in which a process may be gone."""
 
 IMPAIRED = ("down", "paused", "out", *DISK_STATES)
 """States in which a node does not count towards a quorum; "out": removed from the members."""
@@ -50,7 +55,13 @@ class Holds:
         self._held: dict[str, dict[str, set[int]]] = {
             state: {name: set() for name in self._nodes} for state in IMPAIRED
         }
+        self.conditions = Conditions(self._nodes, self.on_each)
         self._expelled: set[str] = set()
+        self.spoilt: set[str] = set()
+        """The minority that may lose what was synced: whoever was hit first."""
+        self.damages: dict[str, Damage] = {}
+        """Node -> what was last done to a file of its own."""
+        self._trace_ends: dict[str, dict[str, int]] = {}
         self.ended_by: dict[str, str] = {}
         """Node -> what ended its process when it was last asked to stop."""
         self.pid_before: dict[str, int | None] = {}
@@ -80,7 +91,11 @@ class Holds:
 
     def excused(self, name: str) -> bool:
         """Return whether a process of `name` that is gone may be gone because of a fault."""
-        return any(self.held(state, name) for state in ("down", "out", "full", "dead", "off"))
+        return any(self.held(state, name) for state in GONE)
+
+    def may_have_ended(self, name: str) -> bool:
+        """Return whether it may, short of memory as it is, though nobody wants it down."""
+        return self.excused(name) or self.conditions.in_charge("memory", name) is not None
 
     def may_die(self, name: str) -> bool:
         """Return whether SIGKILL ends the process of `name` at once: one that hangs in a frozen disk waits for it."""
@@ -89,7 +104,7 @@ class Holds:
     def held_by_others(self, name: str, fault: int) -> bool:
         """Return whether a fault other than `fault` may keep the process of `name` from running."""
         with self._lock:
-            return any(self._held[state][name] - {fault} for state in ("down", "out", "full", "dead", "off"))
+            return any(self._held[state][name] - {fault} for state in GONE)
 
     @property
     def asks(self) -> bool:
@@ -137,14 +152,20 @@ class Holds:
     def cut(self, fault: int, cuts: Cuts) -> Errors:
         """Cut these links for `fault`, in parallel on all receivers."""
         with self._lock:
+            before = self._cuts.get(fault, {})
             self._cuts[fault] = {receiver: frozenset(senders) for receiver, senders in cuts.items()}
-        return self._reroute(cuts)
+        return self._reroute([*before, *(receiver for receiver in cuts if receiver not in before)])
 
     def reopen(self, fault: int) -> Errors:
         """Open the links that only `fault` held."""
         with self._lock:
             cuts = self._cuts.pop(fault, {})
         return self._reroute(cuts)
+
+    def cuts_of(self, fault: int) -> Cuts:
+        """Return the links that `fault` holds cut."""
+        with self._lock:
+            return dict(self._cuts.get(fault, {}))
 
     def cut_now(self, receiver: str, sender: str) -> bool:
         """Return whether some fault wants packets from `sender` to `receiver` dropped."""
@@ -296,6 +317,64 @@ class Holds:
         """Mount their disks again and start the system."""
         return self._release("off", fault, names, self._boot)
 
+    def start_again(self, names: Iterable[str]) -> Errors:
+        """Start the system on these nodes where it has ended and no fault wants it down."""
+        return self.on_each(
+            [name for name in names if not self.excused(name)], lambda name: self._start(self._nodes[name])
+        )
+
+    # -- files -------------------------------------------------------------------------------------------------
+    def of_the_minority(self, names: Sequence[str], rng: random.Random) -> list[str]:
+        """Return those of these nodes that may lose what was synced: never more than a minority in one run."""
+        with self._lock:
+            chosen = [name for name in names if name in self.spoilt]
+            more = [name for name in names if name not in self.spoilt]
+            room = (len(self._nodes) - 1) // 2 - len(self.spoilt)
+            chosen += rng.sample(more, min(len(more), max(0, room)))
+            self.spoilt.update(chosen)
+        return [name for name in self._nodes if name in chosen]
+
+    def damage(self, fault: int, names: Iterable[str], how: str, pattern: str) -> Errors:
+        """Kill the system on these nodes, damage a file of each, and start it again."""
+
+        def strike(node: Node) -> None:
+            self.damages.pop(node.name, None)
+            if not node.kill():
+                raise BackendError(f"{node.name}: the process did not end")
+            self._trace_ends[node.name] = self._ends_of_traces(node) if how == "cut" else {}
+            self.damages[node.name] = node.damage(how, pattern=pattern, seed=fault)
+            self._start(node)
+
+        return self._hold("damaged", fault, names, strike)
+
+    def mend(self, fault: int, names: Iterable[str]) -> Errors:
+        """Take the damage back where the node refused it, or ran on less than it had; start what does not run."""
+        return self._release("damaged", fault, names, self._mend)
+
+    def _mend(self, node: Node) -> None:
+        done = self.damages.get(node.name)
+        if done is not None:
+            if done.how == "cut":
+                node.kill()
+                self._set_traces_aside(node)
+            if not node.process().alive:
+                node.repair(done)
+            self.damages.pop(node.name, None)
+        self._start(node)
+
+    def _ends_of_traces(self, node: Node) -> dict[str, int]:
+        """Return how long each of the node's traces is."""
+        names = self.operator.system.traces(node) if self.asks else ()
+        sizes = node.run(["sh", "-c", 'for name; do stat -c "%s" "$name" || echo 0; done', "sh",
+                          *(f"{node.log_dir}/{name}" for name in names)]).out.split()  # fmt: skip
+        return {name: int(size) for name, size in zip(names, sizes, strict=True)}
+
+    def _set_traces_aside(self, node: Node) -> None:
+        """Take what the node told while it ran on less than it had out of its traces: nobody has heard from it."""
+        for name, size in self._trace_ends.pop(node.name, {}).items():
+            script = 'tail -c "+$(($2 + 1))" "$1" >> "$1.truncated" && truncate -s "$2" "$1"'
+            node.run(["sh", "-c", script, "sh", f"{node.log_dir}/{name}", str(size)])
+
     def heal_all(self) -> Errors:
         """Undo everything any fault still holds: links, disks, pauses, then kills."""
         with self._lock:
@@ -305,7 +384,9 @@ class Holds:
             for by in self._held.values():
                 for faults in by.values():
                     faults.clear()
-        errors = self._reroute(cut)
+        errors = self.conditions.heal_all()
+        errors |= self.on_each(held["damaged"], lambda name: self._mend(self._nodes[name]))
+        errors |= self._reroute(cut)
         errors |= self.on_each(held["frozen"] + held["slow"], lambda name: self._nodes[name].thaw_disk())
         errors |= self.on_each(held["full"], lambda name: self._drain(self._nodes[name]))
         errors |= self.on_each(held["dead"], lambda name: self._remount(self._nodes[name]))

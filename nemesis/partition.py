@@ -5,6 +5,8 @@ Shapes, on nodes a b c d e (x|y: neither hears the other):
     halves    two groups, as equal as can be, drawn at random
     ring      every node hears a majority, no two the same one (Jepsen's majorities-ring); five nodes or more
     bridge    two halves that only one node hears
+    minority  a minority drawn at random, whose nodes hear each other | the rest
+    random    every direction of every link with a chance of one half, drawn at random; one at least
     mute      nobody hears the target, the target hears everybody     (one way)
     deaf      the target hears nobody, everybody hears the target     (one way)
 """
@@ -13,16 +15,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from capsize.errors import no_such
 from capsize.nemesis.connectivity import Cuts
-from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
+from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip, Wait
 from capsize.nemesis.holds import Errors, Holds, drops
 
-SHAPES = ("isolate", "halves", "ring", "bridge", "mute", "deaf")
+SHAPES = ("isolate", "halves", "ring", "bridge", "minority", "random", "mute", "deaf")
+DRAWN = ("halves", "ring", "bridge", "minority", "random")
+"""Shapes that hit everybody: the target has no say in them."""
 PROBE_WAIT_S = 1.0
 
 
@@ -38,7 +42,7 @@ class Partition(Fault):
 
     @property
     def least_nodes(self) -> int:
-        return {"ring": 4, "bridge": 3}.get(self.shape, 2)
+        return {"ring": 4, "bridge": 3, "minority": 3}.get(self.shape, 2)
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
@@ -46,8 +50,9 @@ class Partition(Fault):
 
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
         nodes = situation.nodes
-        if self.shape in ("halves", "ring", "bridge"):
-            cuts = {"halves": halves, "ring": ring, "bridge": bridge}[self.shape](nodes, rng)
+        if self.shape in DRAWN:
+            draw = {"halves": halves, "ring": ring, "bridge": bridge, "minority": minority, "random": scattered}
+            cuts = draw[self.shape](nodes, rng)
             targets: tuple[str, ...] = nodes
         else:
             targets = situation.whom(self.target, rng)
@@ -112,6 +117,106 @@ def ring(nodes: Sequence[str], rng: random.Random) -> Cuts:
         near = {order[(place + step) % count] for step in range(-reach, reach + 1)}
         cuts[name] = frozenset(order) - near
     return cuts
+
+
+def minority(nodes: Sequence[str], rng: random.Random) -> Cuts:
+    """Return the cuts between a minority drawn at random and the rest."""
+    size = rng.randint(1, (len(nodes) - 1) // 2)
+    few = rng.sample(list(nodes), size)
+    return split([few, [name for name in nodes if name not in few]])
+
+
+def scattered(nodes: Sequence[str], rng: random.Random) -> Cuts:
+    """Return cuts drawn link by link, each direction with a chance of one half; one at least."""
+    links = [(receiver, sender) for receiver in nodes for sender in nodes if receiver != sender]
+    chosen = [link for link in links if rng.random() < 0.5] or [rng.choice(links)]
+    return {name: frozenset(sender for receiver, sender in chosen if receiver == name) for name in nodes}
+
+
+@dataclass(frozen=True)
+class Flapping(Partition):
+    """A partition that comes and goes: cut for `cut_s`, open for `open_s`, over and over until the heal."""
+
+    cut_s: float = 0.5
+    open_s: float = 0.5
+
+    word = "flapping"
+    says = "cut links and open them again, over and over"
+
+    def during(self, number: int, plan: Plan, holds: Holds, wait: Wait) -> Mapping[str, Any]:
+        opened, seen_open = 0, 0
+        while not wait(max(0.05, self.cut_s)):
+            holds.reopen(number)
+            opened += 1
+            receiver, sender = next((name, other) for name, cut in plan.cuts.items() for other in sorted(cut))
+            if not holds.cut_now(receiver, sender):
+                seen_open += not holds.node(receiver).blocked_from(holds.node(sender))
+            ended = wait(max(0.05, self.open_s))
+            holds.cut(number, plan.cuts)
+            if ended:
+                break
+        return {"opened": opened, "seen_open": seen_open}
+
+
+@dataclass(frozen=True)
+class Swizzle(Fault):
+    """Cut nodes off one by one, `step_ms` apart, and let them in again one by one, in another order."""
+
+    step_ms: float = 150.0
+
+    word = "swizzle"
+    says = "cut nodes off one after the other, let them in again in another order"
+    needs = frozenset({"network"})
+
+    @property
+    def least_nodes(self) -> int:
+        return 2
+
+    def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
+        targets = situation.whom(self.target, rng)
+        if not targets:
+            return Skip(f"no node is {self.target!r} now")
+        order = tuple(rng.sample(targets, len(targets)))
+        return Plan(order, _around(order, situation.nodes))
+
+    def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
+        errors: Errors = {}
+        for count in range(1, len(plan.targets) + 1):
+            errors |= holds.cut(number, _around(plan.targets[:count], holds.names))
+            time.sleep(self.step_ms / 1000)
+        return errors
+
+    def probe(self, plan: Plan, holds: Holds) -> Probe:
+        probe = _links(plan, holds, expected=True)
+        return Probe(
+            probe.holds, {**probe.seen, "closed": list(plan.targets), "opens": list(_other_order(plan.targets))}
+        )
+
+    def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
+        order = _other_order(plan.targets)
+        if holds.cuts_of(number):  # a heal that is tried again opens what is left, all at once
+            for count in range(1, len(order)):
+                holds.cut(number, _around(order[count:], holds.names))
+                time.sleep(self.step_ms / 1000)
+        return holds.reopen(number)
+
+    def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
+        return _links(plan, holds, expected=False)
+
+
+def _around(names: Sequence[str], everybody: Sequence[str]) -> Cuts:
+    """Return the cuts that leave each of these nodes alone."""
+    return split([*([name] for name in names), [name for name in everybody if name not in names]])
+
+
+def _other_order(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the order in which they are let in: drawn from the order in which they were cut off, and never the same.
+
+    >>> _other_order(("n1", "n2", "n3"))
+    ('n2', 'n3', 'n1')
+    """
+    drawn = random.Random(",".join(names)).sample(list(names), len(names))
+    return tuple(drawn if drawn != list(names) else reversed(drawn))
 
 
 def _links(plan: Plan, holds: Holds, *, expected: bool) -> Probe:

@@ -37,7 +37,7 @@ class Crashes:
         return found
 
     def _gone(self) -> dict[str, ProcessState]:
-        free = {name for name in self._holds.names if not self._holds.excused(name)}
+        free = {name for name in self._holds.names if not self._holds.may_have_ended(name)}
         states = self._cluster.at_once(lambda node: node.process())
         return {
             name: state
@@ -45,5 +45,5 @@ class Crashes:
             if not isinstance(state, Exception)
             and not state.alive
             and name in free
-            and not self._holds.excused(name)
+            and not self._holds.may_have_ended(name)
         }

@@ -29,6 +29,11 @@ class Plan:
     kinds: tuple[Kind, ...]
     schedule: Schedule
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What its faults need of the place, all together."""
+        return frozenset[str]().union(*(step.fault.needs for step in self.schedule.steps))
+
 
 def plan(config: RunConfig) -> Plan:
     """Resolve every word of `config`; raises UsageError or AdapterError before anything is started."""
@@ -49,6 +54,7 @@ def plan(config: RunConfig) -> Plan:
                 f"--faults: {step.kind} needs {step.fault.least_nodes} nodes or more; --nodes is {config.nodes}"
             )
     _refuse_unasked(config, system, schedule)
+    _refuse_two_kinds_of_clocks(schedule)
     asked = workload(config.seed, config.nodes * config.concurrency)
     return Plan(config, asked.fit(system), asked, kinds, schedule)
 
@@ -71,6 +77,18 @@ def _refuse_unasked(config: RunConfig, system: System, schedule: Schedule) -> No
             )
         if isinstance(when, Failpoint) and when.place not in system.failpoints():
             raise no_such(f"failpoint of {config.system}", when.place, system.failpoints(), flag=flag)
+
+
+def _refuse_two_kinds_of_clocks(schedule: Schedule) -> None:
+    """Raise Refused where one fault wants a process's timers left alone and another wants them changed."""
+    clocks = [step for step in schedule.steps if "clock" in step.fault.needs]
+    timers = [step for step in clocks if "monotonic" in step.fault.needs]
+    others = [step for step in clocks if "monotonic" not in step.fault.needs]
+    if timers and others:
+        raise Refused(
+            f"--faults: {timers[0].kind} and {others[0].kind} do not go together: whether its timers follow a "
+            "process's wall clock is settled when it is started"
+        )
 
 
 def refuse_impossible(made: Plan, backend: Backend) -> None:

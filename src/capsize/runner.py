@@ -168,6 +168,7 @@ class _Run:
             "traces": {node.name: list(self.made.system.traces(node)) for node in cluster.nodes},
         }
         store.write_json(self.folder / store.RUN, self.facts)
+        cluster.prepare(self.made.needs)
         cluster.start()
         ready_s = cluster.wait_ready(READY_S)
         self._say(f"cluster   {len(cluster.nodes)} nodes of {config.system}, ready after {ready_s:.1f} s")
