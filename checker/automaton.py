@@ -11,11 +11,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from capsize.checker import strings_kernel as kernel
 from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints, KeyColumns, Slots
+from capsize.checker.compiled import sealed, worth_compiling
 from capsize.checker.depth_first import Appends
 from capsize.checker.models.model import plain
-from capsize.interning import ValueTable
+from capsize.checker.strings import COMPILE_FROM, Texts, hash_table, texts_of, values_of
+from capsize.interning import NONE, ValueTable
 from capsize.op import Value
+
+EDGES_MAX = 20_000_000
+"""Edges that the beginnings of strings may have; for more there is only the slow way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,42 +138,77 @@ def string_states(
     inside = keys[columns.key]
     kind, a, b = columns.kind, columns.a, columns.b
     start = int(columns.initial[0])
-    appended, read, set_to = (
-        inside & (kind == APPEND),
-        inside & (kind != APPEND) & (kind != WRITE),
-        inside & (kind == CAS),
-    )
-    items = np.unique(a[appended]).tolist()
-    roots = {start, *np.unique(a[inside & (kind == WRITE)]).tolist(), *np.unique(b[set_to]).tolist()}
-    watched = np.unique(a[read]).tolist()
-    text = {code: first if code == start else table[code] for code in {*items, *roots, *watched}}
-    if not all(entry is None or type(entry) is str for entry in text.values()):
+    read = inside & (kind != APPEND) & (kind != WRITE)
+    mask = np.zeros((3, columns.slots + 1), dtype=bool)  # what is appended, what a value may begin as, what was read
+    mask[0, a[inside & (kind == APPEND)]] = True
+    mask[1, a[inside & (kind == WRITE)]] = True
+    mask[1, b[inside & (kind == CAS)]] = True
+    mask[1, start] = True
+    mask[2, a[read]] = True
+    nothing = [code for code in {NONE, start} if (first if code == start else table[code]) is None]
+    if bool(mask[0, nothing].any()):
         return None
-    if any(text[code] in (None, "") for code in items):
+    can_be_nothing = bool(mask[1, nothing].any())
+    mask[:, nothing] = False
+    codes = np.flatnonzero(mask.any(axis=0))
+    known = codes[codes < len(table)]
+    told = values_of(known, table)
+    if len(known) < len(codes):
+        told.append(first)
+    texts = texts_of(told)
+    if texts is None or bool(mask[0, codes[texts.begin == texts.finish]].any()):
         return None
-    states, edges = _beginnings(
-        {text[code] for code in roots}, [text[code] for code in watched], {str(text[code]): code for code in items}
-    )
-    number = {entry: index for index, entry in enumerate(states)}
+    grown = _grow(texts, mask[:, codes], can_be_nothing, len(columns))
+    if grown is None:
+        return None
     state_of = np.full(columns.slots + 1, -1, dtype=np.int32)
-    for code in {*roots, *watched}:
-        state_of[code] = number.get(text[code], -1)
+    state_of[codes], edges, count = grown
+    if can_be_nothing:
+        state_of[nothing] = 0
+    edges[:, 1] = codes[edges[:, 1]]
     numbered = np.where(kind == APPEND, a, state_of[a]).astype(np.int32)
     hopeless = read & (numbered < 0) & (columns.ret >= 0) & (kind != CAS_FAILED)
     keys = keys.copy()
     keys[columns.key[hopeless]] = False
-    ordered = np.array(sorted(edges), dtype=np.int32).reshape(-1, 3)
-    edge, sibling = lists(ordered[:, 0], max(len(states), 1))
-    parent = np.full(max(len(states), 1), -1, dtype=np.int32)
-    parent[ordered[:, 2]] = ordered[:, 0]
-    if not len(ordered):
-        ordered = np.full((1, 3), -1, dtype=np.int32)
-    told = replace(columns, a=numbered, b=state_of[b], initial=state_of[columns.initial])
+    edge, sibling = lists(edges[:, 0], count)
+    parent = np.full(count, -1, dtype=np.int32)
+    parent[edges[:, 2]] = edges[:, 0]
+    if not len(edges):
+        edges = np.full((1, 3), -1, dtype=np.int32)
+    states = replace(columns, a=numbered, b=state_of[b], initial=state_of[columns.initial])
     # A pending cas from, or a failed cas of, what cannot be there says nothing.
     idle = inside & (numbered < 0) & ((kind == CAS) | (kind == CAS_FAILED))
     if bool(idle.any()):
-        told = told.take(np.flatnonzero(~idle))
-    return told, keys, Appends(edge, sibling, ordered[:, 1].copy(), ordered[:, 2].copy(), parent)
+        states = states.take(np.flatnonzero(~idle))
+    return states, keys, Appends(edge, sibling, edges[:, 1].copy(), edges[:, 2].copy(), parent)
+
+
+def _grow(
+    texts: Texts, roles: npt.NDArray[np.bool_], can_be_nothing: bool, operations: int
+) -> tuple[Slots, Slots, int] | None:
+    """Return the state of each text, the edges between states, and how many states there are; None if too many."""
+    item, root, watched = roles.astype(np.int8)
+    length = texts.finish - texts.begin
+    most = int(length[(root | watched) == 1].sum()) + 2
+    longest = int(length[item == 1].max(initial=0)) + 1
+    per_state = int(np.count_nonzero(np.bincount(length[item == 1], minlength=1))) + 1
+    if most * per_state > EDGES_MAX:
+        return None
+    edges = np.empty((3, most * per_state + 3), dtype=np.int32)
+    state_of = np.full(len(texts), -1, dtype=np.int32)
+    made: int = kernel.GROW_STATES(
+        worth_compiling(kernel.GROW_STATES, operations, COMPILE_FROM),
+        sealed(texts.text), texts.begin, texts.finish, item, root, watched, can_be_nothing,
+        hash_table(len(texts)), np.zeros(longest, dtype=np.int8),
+        np.full(1 << (2 * most).bit_length(), -1, dtype=np.int64),
+        np.empty(1 << (2 * most).bit_length(), dtype=np.int32),
+        np.full(most, -1, dtype=np.int32), np.zeros(most, dtype=np.int8),
+        np.empty(int(length.max(initial=0)) + 1, dtype=np.int32),
+        edges[0], edges[1], edges[2], state_of,
+    )  # fmt: skip
+    if made < 0:
+        return None
+    return state_of, edges[:, :made].T.copy(), int(edges[0, -1])
 
 
 def lists(owner: npt.NDArray[np.int32], size: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:

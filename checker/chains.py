@@ -14,7 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from capsize.checker.columns import APPEND, CAS, READ, WRITE, KeyColumns, Slots
+from capsize.checker import strings_kernel as kernel
+from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints, KeyColumns, Slots
+from capsize.checker.compiled import sealed, worth_compiling
+from capsize.checker.encoding import by_key
+from capsize.checker.strings import COMPILE_FROM, Texts, hash_table, texts_of, values_of
 from capsize.interning import ValueTable
 
 Mask = npt.NDArray[np.bool_]
@@ -32,20 +36,66 @@ class Chained:
     disagreeing: dict[int, tuple[int, int]]
 
 
-def unchain(columns: KeyColumns, appends: Mask, table: ValueTable) -> Chained:
+def unchain(columns: KeyColumns, appends: Mask, table: ValueTable, *, compiled: bool | None = None) -> Chained:
     """Rewrite the keys of `appends` whose items are unique strings that can be told apart in what was read."""
     in_chain = appends[columns.key]
     fits = appends.copy()
-    fits[columns.key[in_chain & (columns.kind != READ) & (columns.kind != WRITE) & (columns.kind != APPEND)]] = False
+    fits[columns.key[in_chain & ((columns.kind == CAS) | (columns.kind == CAS_FAILED))]] = False
     fits &= np.array([table[int(code)] in (None, "") if code < len(table) else False for code in columns.initial])
-    writes = np.flatnonzero(in_chain & (columns.kind != READ))
-    pairs = columns.key[writes].astype(np.int64) * columns.slots + columns.a[writes]
-    ordered = np.argsort(pairs, kind="stable")
-    again = ordered[1:][pairs[ordered[1:]] == pairs[ordered[:-1]]]
-    fits[columns.key[writes[again]]] = False
+    if compiled is None:
+        compiled = worth_compiling(kernel.SPLIT_READINGS, len(columns), COMPILE_FROM)
+    told = fits.astype(np.int8)
+    order, start = by_key(columns, compiled=compiled)
+    once = kernel.WRITTEN_ONCE(
+        compiled, columns.kind, columns.a, order, start, np.full(columns.slots, -1, dtype=np.int32), told
+    )
+    fits = told != 0
+    if not once:
+        return Chained(columns, fits, {})
+    # A read of the initial value says nothing of items.
+    initial = int(columns.initial[0])
+    used = np.zeros(columns.slots, dtype=bool)
+    used[columns.a[fits[columns.key] & ((columns.kind != READ) | (columns.a != initial))]] = True
+    codes = np.flatnonzero(used)
+    texts = texts_of(values_of(codes, table))
+    if texts is not None:
+        chained = _split_readings(columns, fits, (order, start), codes, texts, compiled)
+        if chained is not None:
+            return chained
+    return _unchain_slowly(columns, fits, table)
+
+
+def _split_readings(
+    columns: KeyColumns, fits: Mask, rows_by_key: tuple[Slots, Slots], codes: Ints, texts: Texts, compiled: bool
+) -> Chained | None:
+    """Rewrite what is compiled for: items that all end with the same character; None for others."""
+    count, keys = len(columns), len(columns.keys)
+    text_of = np.full(columns.slots, -1, dtype=np.int32)
+    text_of[codes] = np.arange(len(codes), dtype=np.int32)
+    told = fits.astype(np.int8)
+    kind = np.empty(count, dtype=np.int8)
+    a, b = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.int32)
+    one, other = np.full(keys, -1, dtype=np.int32), np.full(keys, -1, dtype=np.int32)
+    unlike = kernel.SPLIT_READINGS(
+        compiled,
+        columns.key, columns.kind, columns.a, columns.b, columns.initial, told, *rows_by_key,
+        sealed(texts.text), texts.begin, texts.finish, text_of, codes.astype(np.int32), hash_table(len(texts)),
+        np.full(len(texts), -1, dtype=np.int32), np.empty(len(texts), dtype=np.int32),
+        np.empty(int((texts.finish - texts.begin).max(initial=0)), dtype=np.int32),
+        np.full(count, -1, dtype=np.int32), np.empty(count, dtype=np.int32),
+        kind, a, b, one, other, columns.slots,
+    )  # fmt: skip
+    if unlike:
+        return None
+    disagreeing = {int(k): (int(one[k]), int(other[k])) for k in np.flatnonzero(one >= 0)}
+    return Chained(replace(columns, kind=kind, a=a, b=b, slots=columns.slots + 1), told != 0, disagreeing)
+
+
+def _unchain_slowly(columns: KeyColumns, fits: Mask, table: ValueTable) -> Chained:
+    """Rewrite in plain Python what is not as the compiled loop expects it."""
     rows = np.flatnonzero(fits[columns.key])
     if not len(rows):
-        return Chained(columns, np.zeros(len(appends), dtype=bool), {})
+        return Chained(columns, np.zeros(len(fits), dtype=bool), {})
     changing = rows[columns.kind[rows] != READ]
     initial = columns.initial[columns.key]
     reads = rows[(columns.kind[rows] == READ) & (columns.a[rows] != initial[rows])]
@@ -55,7 +105,7 @@ def unchain(columns: KeyColumns, appends: Mask, table: ValueTable) -> Chained:
     readings = [table[int(code)] for code in seen]
     split = _split(texts, readings)
     if split is None:
-        return Chained(columns, np.zeros(len(appends), dtype=bool), {})
+        return Chained(columns, np.zeros(len(fits), dtype=bool), {})
     flat, lengths = split
     return _rewrite(columns, fits, changing, reads, which, np.append(items, -1)[flat], lengths)
 
@@ -70,19 +120,6 @@ def _split(
     if not all(type(text) is str for text in items) or not all(type(text) is str for text in readings):
         return None
     texts, wholes = [str(text) for text in items], [str(text) for text in readings]
-    end = texts[0][-1:]
-    if not end:
-        return None
-    stems = "".join(texts).split(end)
-    stems.pop()
-    number: dict[str, int]
-    if len(stems) == len(texts) and [stem + end for stem in stems] == texts and "" not in stems:
-        number = {stem: index for index, stem in enumerate(stems)}
-        # What follows the last end belongs to no item; it is looked up as a stem that is no item's.
-        counts = np.fromiter((whole.count(end) + (whole[-1:] != end) for whole in wholes), np.int64, len(wholes))
-        parts = "".join([whole if whole[-1:] == end else whole + "\0" + end for whole in wholes]).split(end)
-        parts.pop()
-        return np.array([number.get(part, -1) for part in parts], dtype=np.int64), counts
     ordered = sorted(texts)
     if not ordered[0] or any(after.startswith(text) for text, after in itertools.pairwise(ordered)):
         return None
@@ -165,6 +202,3 @@ def _rewrite(
     initial = columns.initial[columns.key[seen]]
     a[seen] = np.where(predecessor[seen] == -2, initial, predecessor[seen]).astype(np.int32)
     return Chained(replace(columns, kind=kind, a=a, b=b, slots=codes + 1), fits, disagreeing)
-
-
-_ = Slots

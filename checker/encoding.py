@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capsize.checker import encoding_kernel as kernel
-from capsize.checker.columns import APPEND, CAS, READ, WRITE, KeyColumns
+from capsize.checker.columns import APPEND, CAS, READ, WRITE, KeyColumns, Slots
 from capsize.checker.compiled import sealed, worth_compiling
 from capsize.history import History
 from capsize.op import Value
@@ -70,10 +70,18 @@ def slotted(columns: KeyColumns, *, compiled: bool | None = None) -> KeyColumns:
     a, b, initial = (np.empty(size, dtype=np.int32) for size in (count, count, keys))
     slots: int = kernel.NUMBER_SLOTS(
         compiled,
-        columns.key, columns.kind, columns.a, columns.b, columns.initial,
-        np.empty(count, dtype=np.int32), np.zeros(keys + 1, dtype=np.int32),
+        columns.kind, columns.a, columns.b, columns.initial, *by_key(columns, compiled=compiled),
         np.full(columns.slots, -1, dtype=np.int32), np.empty(columns.slots, dtype=np.int32), a, b, initial,
     )  # fmt: skip
     return KeyColumns(
         columns.key, columns.kind, a, b, columns.call, columns.ret, columns.row, initial, slots, columns.keys
     )
+
+
+def by_key(columns: KeyColumns, *, compiled: bool | None = None) -> tuple[Slots, Slots]:
+    """Return the rows sorted by key, and where the rows of each key begin (one entry more than keys)."""
+    order, start = np.empty(len(columns), dtype=np.int32), np.zeros(len(columns.keys) + 1, dtype=np.int32)
+    if compiled is None:
+        compiled = worth_compiling(kernel.ORDER_BY_KEY, len(columns), COMPILE_FROM)
+    kernel.ORDER_BY_KEY(compiled, columns.key, order, start)
+    return order, start

@@ -56,29 +56,29 @@ def encode_rows(
     return count
 
 
+def order_by_key(key: Any, order: Any, start: Any) -> None:
+    """Sort the rows by key, in the order in which they are; `start` (per key + 1, 0) says where each key's begin."""
+    count, keys = len(key), len(start) - 1
+    for i in range(count):
+        start[key[i] + 1] += 1
+    for k in range(keys):
+        start[k + 1] += start[k]
+    for i in range(count):
+        order[start[key[i]]] = i
+        start[key[i]] += 1
+    for k in range(keys, 0, -1):
+        start[k] = start[k - 1]
+    start[0] = 0
+
+
 def number_slots(
-    key: Any, kind: Any, a: Any, b: Any, initial: Any,  # columns of value codes
-    order: Any, start: Any,  # per row; per key + 1: 0
+    kind: Any, a: Any, b: Any, initial: Any,  # columns of value codes
+    order: Any, start: Any,  # the rows by key
     owner: Any, slot_of: Any,  # per value code: -1; scratch
     out_a: Any, out_b: Any, out_initial: Any,
 ) -> int:  # fmt: skip
     """Give every (key, value) a slot of its own; returns how many there are."""
-    count, keys = len(key), len(initial)
-    if keys == 1:
-        for i in range(count):
-            order[i] = i
-        start[1] = count
-    else:
-        for i in range(count):
-            start[key[i] + 1] += 1
-        for k in range(keys):
-            start[k + 1] += start[k]
-        for i in range(count):
-            order[start[key[i]]] = i
-            start[key[i]] += 1
-        for k in range(keys, 0, -1):
-            start[k] = start[k - 1]
-        start[0] = 0
+    keys = len(initial)
     slots = 0
     for k in range(keys):
         owner[initial[k]] = k
@@ -105,4 +105,5 @@ def number_slots(
 
 
 ENCODE_ROWS = Kernel(encode_rows)
+ORDER_BY_KEY = Kernel(order_by_key)
 NUMBER_SLOTS = Kernel(number_slots)

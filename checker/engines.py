@@ -17,12 +17,13 @@ from capsize.checker.compiled import compilation_allowed
 from capsize.checker.depth_first import NO_APPENDS, Appends, find_orders, observed_states, usable_cores
 from capsize.checker.depth_first_kernel import FIND_ORDERS, GROUP_EVENTS
 from capsize.checker.encoding import encode, slotted
-from capsize.checker.encoding_kernel import ENCODE_ROWS, NUMBER_SLOTS
+from capsize.checker.encoding_kernel import ENCODE_ROWS, NUMBER_SLOTS, ORDER_BY_KEY
 from capsize.checker.frontier import ASSIGN_SLOTS, COMPILE_FROM, FrontierAnswer, judge_frontier
 from capsize.checker.frontier_kernel import ADVANCE
 from capsize.checker.general import decide_general
 from capsize.checker.models import CasRegister, KeyValue, Model, Register
 from capsize.checker.outcome import Exhausted, Illegal, Legal, Outcome
+from capsize.checker.strings_kernel import GROW_STATES, SPLIT_READINGS, WRITTEN_ONCE
 from capsize.checker.unique import ILLEGAL, UNPLACED, VALID, Contradiction, judge_unique
 from capsize.checker.unique_kernel import JUDGE_UNIQUE
 from capsize.history import History
@@ -31,7 +32,10 @@ from capsize.op import Value
 REGISTERS: tuple[type[Model[Any]], ...] = (Register, CasRegister, KeyValue)
 """The models that the fast engines know by heart. A subclass may differ, and is left to the general engine."""
 
-KERNELS = (ENCODE_ROWS, NUMBER_SLOTS, JUDGE_UNIQUE, GROUP_EVENTS, FIND_ORDERS, ASSIGN_SLOTS, ADVANCE)
+KERNELS = (
+    *(ENCODE_ROWS, ORDER_BY_KEY, NUMBER_SLOTS, WRITTEN_ONCE, SPLIT_READINGS, GROW_STATES),
+    *(JUDGE_UNIQUE, GROUP_EVENTS, FIND_ORDERS, ASSIGN_SLOTS, ADVANCE),
+)
 """All compiled loops, for whoever wants them loaded before the first history."""
 
 STEPS_AFTER_ILLEGAL = 400_000
