@@ -11,7 +11,9 @@ is not thrown away afterwards (`ends`) the system's process is ended, the disk u
 as well; with `removes`, the node's folder too.
 
 Started as `python3 agent.py '{"label": …, "node": …, "root": …}'`; further keys: `disk_mb` (256), `ends`, `removes`,
-`private` (root's mounts in a namespace of the agent's own), `deadman_s`, `owner`.
+`private` (root's mounts in a namespace of the agent's own), `deadman_s`, `owner`, `waits_s`: for so long after the
+end of stdin it stays, healed, for the controller to come back by `python3 agent.py --attach ROOT` (a connection that
+was lost); the system's process goes on meanwhile.
 """
 # Paths come as text and go to the C library as text.
 # ruff: noqa: PTH101, PTH103, PTH105, PTH106, PTH108, PTH110, PTH112, PTH114, PTH118, PTH119, PTH120, PTH123, PTH202, PTH207, PTH208
@@ -27,6 +29,7 @@ import glob
 import json
 import os
 import queue
+import select
 import shutil
 import signal
 import socket
@@ -954,6 +957,7 @@ class Agent:
         self.ends: bool = bool(config.get("ends", False))
         self.removes: bool = bool(config.get("removes", False))
         self.deadman_s: float = float(config.get("deadman_s", 0.0))
+        self.waits_s: float = float(config.get("waits_s", 0.0))
         self.heard_at = time.monotonic()
         self.answers = answers
         self.write_lock = threading.Lock()
@@ -975,21 +979,81 @@ class Agent:
     def serve(self, orders: BinaryIO) -> None:
         if self.deadman_s:
             threading.Thread(target=self.watch_controller, daemon=True).start()
+        if self.waits_s:
+            self.serve_whoever_comes(orders.fileno())
+            return
         for line in orders:
-            self.heard_at = time.monotonic()
-            if not line.strip():
-                continue
-            order = json.loads(line)
-            lane = self.lanes.get(self.LANES.get(order["do"], ""))
-            if order["do"] == "quit":
-                self.quit()
-                self.answer(order, {})
+            if self.take(line):
                 return
-            if lane is not None:
-                lane.put(order)
-            else:
-                threading.Thread(target=self.carry_out, args=(order,), daemon=True).start()
         self.quit()
+
+    def take(self, line: bytes) -> bool:
+        """Begin to carry out an order; return whether it was the last one."""
+        self.heard_at = time.monotonic()
+        if not line.strip():
+            return False
+        order = json.loads(line)
+        lane = self.lanes.get(self.LANES.get(order["do"], ""))
+        if order["do"] == "quit":
+            self.quit()
+            self.answer(order, {})
+            return True
+        if lane is not None:
+            lane.put(order)
+        else:
+            threading.Thread(target=self.carry_out, args=(order,), daemon=True).start()
+        return False
+
+    def serve_whoever_comes(self, orders: int) -> None:
+        """Serve the newest connection of the controller; when it ends, heal and wait a while for the next one."""
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(door_of(self.root))
+            door.listen(1)
+            healed: list[str] = []
+            rest, wait_s = b"", None
+            sources: list[Any] = [door, orders]
+            while True:
+                ready = select.select(sources, [], [], wait_s)[0]
+                if not ready:  # nobody came back
+                    self.quit()
+                    return
+                if door in ready:
+                    caller = door.accept()[0]
+                    with self.write_lock:
+                        self.answers = caller.makefile("wb")
+                    self.send({"id": 0, "ok": True, "healed": healed})
+                    sources, rest, wait_s, healed = [door, caller], b"", None, []
+                    continue
+                source = sources[1]
+                try:
+                    data = os.read(source if isinstance(source, int) else source.fileno(), 1 << 20)
+                except OSError:
+                    data = b""
+                if not data:
+                    healed = self.held()
+                    self.heal()
+                    sources, wait_s = [door], self.waits_s
+                    continue
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    if self.take(line):
+                        return
+
+    def held(self) -> list[str]:
+        """Return what faults hold on this node now, in words."""
+        state = self.process.state()["state"]
+        found = {
+            "a stopped process": state in ("T", "t"),
+            "a paused disk": self.disk.frozen and self.disk.duty is None,
+            "a slow disk": self.disk.duty is not None,
+            "a full disk": os.path.exists(self.disk.filler),
+            "a dead disk": self.disk.dead,
+            "cut links": bool(self.firewall.drops),
+            "shaped links": bool(self.firewall.shapes),
+            "clients shut out": bool(self.firewall.closed[0]),
+            "a shifted clock": (self.clock.offset_s, self.clock.rate) != (0.0, 1.0) or self.clock.strobing is not None,
+        }
+        return [word for word, holds in found.items() if holds]
 
     def watch_controller(self) -> None:
         """End as if stdin had ended when nothing was heard for too long: a connection can die without a word."""
@@ -1330,7 +1394,39 @@ class Agent:
         return {"steps": ["mounted"], **self.disk.mount()}
 
 
+def door_of(root: str) -> str:
+    """Return the socket at which the agent of this folder hears a controller that comes back."""
+    return os.path.join(root, "door")
+
+
+def attach(root: str) -> None:
+    """Carry bytes between this process's stdin and stdout and the agent of `root`, until either ends."""
+    with socket.socket(socket.AF_UNIX) as door:
+        try:
+            door.connect(door_of(root))
+        except OSError as error:
+            sys.exit(f"the agent is not there any more: {error}")
+
+        def forth() -> None:
+            while True:
+                data = os.read(0, 1 << 20)
+                if not data:
+                    door.shutdown(socket.SHUT_WR)
+                    return
+                door.sendall(data)
+
+        threading.Thread(target=forth, daemon=True).start()
+        while True:
+            data = door.recv(1 << 20)
+            if not data:
+                os._exit(0)
+            os.write(1, data)
+
+
 def main() -> None:
+    if sys.argv[1] == "--attach":
+        attach(sys.argv[2])
+        return
     config: dict[str, Any] = json.loads(sys.argv[1])
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -15,8 +15,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from capsize.cluster.backend import Backend
 from capsize.cluster.hosts import Host
 from capsize.cluster.ledger import Ledger, Owner
 from capsize.cluster.node import Node
-from capsize.cluster.orders import Agent
+from capsize.cluster.orders import Agent, Answer, Send
 from capsize.errors import BackendError, UsageError
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,10 @@ TRIES = 3
 KEEPALIVE_S = 5.0
 DEADMAN_S = 60.0
 """An agent that hears nothing for so long takes its controller for dead."""
+SILENT_S = 15.0
+"""A connection over which a ping is unanswered for so long is taken for lost."""
+WAITS_S = 20.0
+"""So long an agent whose connection was lost waits, healed, for the next one."""
 
 
 class SshBackend(Backend):
@@ -68,7 +72,9 @@ class SshBackend(Backend):
         self._no_disks = "disks were switched off" if disks is False else ""
         self._no_network = ""
         self._no_shape = ""
-        self._clients: list[paramiko.SSHClient] = []
+        self._clients: dict[str, paramiko.SSHClient] = {}
+        self._lost: list[str] = []
+        """What connections that were lost did to the run, not told yet."""
         self._ports: dict[str, int] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -120,13 +126,13 @@ class SshBackend(Backend):
         where = f"ssh: {name} ({host.host})"
         client = self._connect(where, host)
         with self._lock:
-            self._clients.append(client)
+            self._clients[name] = client
         root = f"/var/tmp/capsize-{self.label}-{name}"
         if self._ledger is not None:
             self._ledger.record("host", host=host.host, root=root)
         config = {
             "label": self.label, "node": name, "root": root, "disk_mb": self.disk_mb, "ends": True, "removes": True,
-            "private": True, "deadman_s": DEADMAN_S, "owner": str(Owner.this()),
+            "private": True, "deadman_s": DEADMAN_S, "waits_s": WAITS_S, "owner": str(Owner.this()),
         }  # fmt: skip
         script = f"{root}/agent.py"
         for file in (agent_file.__file__, shaper_file.__file__, damage_file.__file__):
@@ -135,9 +141,42 @@ class SshBackend(Backend):
         channel = _channel(client, f"{become}python3 -u {script} {shlex.quote(json.dumps(config))}")
         said: deque[str] = deque(maxlen=5)
         threading.Thread(target=_listen, args=(channel, said), name=f"stderr of {name}", daemon=True).start()
-        agent = Agent(name, channel.sendall, channel.makefile("rb"), lambda: said[-1] if said else "")
+
+        def again() -> tuple[Send, Iterable[bytes]]:
+            return self._come_back(name, where, host, f"{become}python3 -u {script} --attach {root}")
+
+        words = partial(_last, said)
+        agent = Agent(name, channel.sendall, channel.makefile("rb"), words, again=again)
         agent.order("hello", within_s=20.0)
         return AgentNode(name, agent, root, _address(host.host), self._number, lambda: self._no_disks)
+
+    def _come_back(self, name: str, where: str, host: Host, command: str) -> tuple[Send, Iterable[bytes]]:
+        """Connect again to an agent whose connection was lost, and note what it had healed meanwhile."""
+        began = time.monotonic()
+        log.warning("%s: the connection was lost", where)
+        if self._ended.is_set():
+            raise BackendError(f"{name}: the agent is gone")
+        try:
+            client = self._connect(where, host)
+            with self._lock:
+                self._clients[name] = client
+            channel = _channel(client, command)
+            channel.settimeout(CONNECT_S)
+            answers = channel.makefile("rb")
+            greeting = answers.readline()
+            channel.settimeout(None)
+            if not greeting:
+                said = channel.makefile_stderr("rb").readline().decode(errors="replace").strip()
+                raise BackendError(said or "the agent said nothing")
+            healed = [str(word) for word in json.loads(greeting).get("healed", ())]
+        except (BackendError, paramiko.SSHException, OSError, EOFError, ValueError) as error:
+            raise BackendError(f"{name}: the agent is gone: its connection was lost, and {error}") from None
+        told = f"{name}: the ssh connection was lost, and back after {time.monotonic() - began:.1f} s"
+        log.warning("%s; healed meanwhile: %s", told, ", ".join(healed) or "nothing")
+        if healed:
+            with self._lock:
+                self._lost.append(f"{told}; its agent had healed {', '.join(healed)} by itself")
+        return channel.sendall, answers
 
     def _connect(self, where: str, host: Host) -> paramiko.SSHClient:
         """Connect, with a few tries for what may pass; a host key that is not known is refused at once."""
@@ -210,10 +249,17 @@ class SshBackend(Backend):
             _first_failure(pool, self.nodes, "unmount")
 
     def _keep_alive(self) -> None:
-        """Let every agent hear from us, so that it ends only when we are gone."""
+        """Let every agent hear from us, so that it ends only when we are gone; drop a connection that is silent."""
+        pings: dict[str, tuple[Future[Answer], float]] = {}
         while not self._ended.wait(KEEPALIVE_S):
             for node in self.nodes:
-                node.agent.order_async("ping")
+                ping, since = pings.get(node.name, (None, 0.0))
+                if ping is None or ping.done():
+                    pings[node.name] = node.agent.order_async("ping"), time.monotonic()
+                elif time.monotonic() - since > SILENT_S:
+                    log.warning("%s: nothing was heard for %g s", node.name, SILENT_S)
+                    pings.pop(node.name)
+                    self._clients[node.name].close()
 
     def _number(self, port: str) -> int:
         with self._lock:
@@ -221,7 +267,11 @@ class SshBackend(Backend):
 
     # -- taking down -----------------------------------------------------------------------------------------
     def heal(self) -> Sequence[str]:
-        return heal_all(self.nodes)
+        """As every backend; also tells, once, which faults did not last because a connection was lost."""
+        problems = heal_all(self.nodes)
+        with self._lock:
+            lost, self._lost = self._lost, []
+        return [*lost, *problems]
 
     def destroy(self) -> None:
         self._ended.set()
@@ -231,7 +281,7 @@ class SshBackend(Backend):
                 node.agent.answer(future, "quit", 15.0)
             except BackendError as error:
                 log.warning("%s; its agent ends by itself within %g s of silence", error, DEADMAN_S)
-        for client in self._clients:
+        for client in list(self._clients.values()):
             client.close()
         self._clients.clear()
         self.nodes = ()
@@ -257,6 +307,10 @@ def _channel(client: paramiko.SSHClient, command: str) -> paramiko.Channel:
     channel = transport.open_session(timeout=CONNECT_S)
     channel.exec_command(command)
     return channel
+
+
+def _last(said: deque[str]) -> str:
+    return said[-1] if said else ""
 
 
 def _listen(channel: paramiko.Channel, said: deque[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import paramiko
 import pytest
 
+from capsize.cluster import ssh_backend
 from capsize.cluster.choose import choose_backend
 from capsize.cluster.hosts import Host, read_nodes_file
 from capsize.cluster.node import Command
@@ -98,7 +101,10 @@ def test_a_plain_user_gets_processes_only_and_with_sudo_everything(hosts: Hosts)
 
 
 @pytest.mark.docker
-def test_when_the_connection_ends_in_the_middle_of_faults_nothing_is_left_on_the_host(hosts: Hosts) -> None:
+def test_when_the_tool_is_killed_in_the_middle_of_faults_nothing_is_left_on_the_host(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_backend, "WAITS_S", 1.0)
     lost = backend(hosts)
     try:
         (node,) = lost.create(1)
@@ -107,12 +113,78 @@ def test_when_the_connection_ends_in_the_middle_of_faults_nothing_is_left_on_the
         node.drop_from([node])
         assert node.disk_stalls()
         assert left_on_host(hosts)
-        lost._clients[0].close()  # as when the tool is killed
+        lost._ended.set()  # a tool that is gone does not come back
+        lost._clients["n1"].close()
         eventually_clean(hosts)
         with pytest.raises(BackendError, match="n1: the agent is gone"):
             node.process()
     finally:
         lost.destroy()
+
+
+@pytest.mark.docker
+def test_a_connection_that_is_lost_comes_back_and_what_was_healed_meanwhile_is_told_once(hosts: Hosts) -> None:
+    lost = backend(hosts)
+    try:
+        (node,) = lost.create(1)
+        pid = node.start(Command(("sleep", "600")))
+        node.signal(signal.SIGSTOP)
+        node.freeze_disk()
+        node.drop_from([node])
+        lost._clients["n1"].close()
+        state = node.process()  # waits for the new connection
+        assert (state.alive, state.pid, state.state) == (True, pid, "S")
+        assert not node.disk_stalls()
+        assert not node.blocked_from(node)
+        (told,) = lost.heal()
+        assert re.match(
+            r"n1: the ssh connection was lost, and back after \d+\.\d s; "
+            r"its agent had healed a stopped process, a paused disk, cut links by itself",
+            told,
+        )
+        assert lost.heal() == []
+        node.freeze_disk()
+        assert node.disk_stalls()
+    finally:
+        lost.destroy()
+    eventually_clean(hosts)
+
+
+@pytest.mark.docker
+def test_a_lost_connection_over_which_nothing_was_held_changes_nothing(hosts: Hosts) -> None:
+    lost = backend(hosts)
+    try:
+        (node,) = lost.create(1)
+        for _ in range(2):
+            lost._clients["n1"].close()
+            assert not node.process().alive  # asked again where it must be
+            assert node.run(["echo", "there"]).out == "there\n"
+        assert lost.heal() == []
+    finally:
+        lost.destroy()
+    eventually_clean(hosts)
+
+
+@pytest.mark.docker
+def test_a_connection_that_went_silent_is_dropped_and_made_anew(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_backend, "KEEPALIVE_S", 0.2)
+    monkeypatch.setattr(ssh_backend, "SILENT_S", 0.5)
+    silent = backend(hosts)
+    try:
+        (node,) = silent.create(1)
+        before = silent._clients["n1"]
+        transport = before.get_transport()
+        assert transport is not None
+        transport.packetizer.send_message = lambda data: None  # type: ignore[method-assign]
+        deadline = time.monotonic() + 10.0
+        while silent._clients["n1"] is before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert node.run(["echo", "there"]).out == "there\n"
+    finally:
+        silent.destroy()
+    eventually_clean(hosts)
 
 
 def test_a_key_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
