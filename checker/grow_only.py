@@ -13,7 +13,6 @@ An `info` add that was seen is an add without a return; an add that failed must 
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -84,7 +83,7 @@ def judge_set(operations: Iterable[Operation], key: Value = None) -> JudgedSet:
     seen = frozenset[Value]().union(*(reading.held for reading in readings))
     found = JudgedSet()
     impossible = _never_added(readings, adds, failed)
-    lost = _lost(readings, adds)
+    lost, lost_count = _lost(readings, adds)
     found.anomalies += [_named(name, key, because, ops) for name, because, ops in (*impossible, *lost)]
     known = [Reading(reading.op, reading.held & adds.keys()) for reading in readings]
     if not found.anomalies:
@@ -94,7 +93,7 @@ def judge_set(operations: Iterable[Operation], key: Value = None) -> JudgedSet:
         "unknown": sum(op.outcome == "info" for op in adds.values()),
         "unknown_but_seen": sum(op.outcome == "info" and value in seen for value, op in adds.items()),
         "reads": len(readings),
-        "lost": sum(len(ops) - 1 for _, _, ops in lost),
+        "lost": lost_count,
     }
     return found
 
@@ -118,33 +117,33 @@ def _never_added(
     return []
 
 
-def _lost(readings: Sequence[Reading], adds: dict[Value, Operation]) -> list[Told]:
-    """Return what was acknowledged and is in no read that began after; told once, with the last such read.
+def _lost(readings: Sequence[Reading], adds: dict[Value, Operation]) -> tuple[list[Told], int]:
+    """Return what was acknowledged and is not in the last reading of any node, told once for all; and how much.
 
-    Only what at least one read could have seen: without reads nothing is known to be lost.
+    Only what some last reading could have held counts: without reads nothing is known to be lost.
     """
-    if not readings:
-        return []
-    last = max(readings, key=lambda reading: reading.op.call)
-    seen_after: dict[Value, bool] = defaultdict(bool)
+    lasts: dict[str | None, Reading] = {}
     for reading in readings:
-        for value in reading.held & adds.keys():
-            seen_after[value] |= _before(adds[value], reading.op)
-    gone = [
-        op
-        for value, op in adds.items()
-        if op.outcome == "ok" and _before(op, last.op) and value not in last.held and not seen_after[value]
-    ]
+        if reading.op.node not in lasts or lasts[reading.op.node].op.call < reading.op.call:
+            lasts[reading.op.node] = reading
+    if not lasts:
+        return [], 0
+    latest = max(lasts.values(), key=lambda reading: reading.op.call)
+    left = frozenset[Value]().union(*(reading.held for reading in lasts.values()))
+    gone = [op for value, op in adds.items() if value not in left and _before(op, latest.op)]
     if not gone:
-        return []
+        return [], 0
     gone.sort(key=lambda op: op.call)
     values = _values([op.value for op in gone])
     first = gone[0]
     what = f"{len(gone)} acknowledged elements are" if len(gone) > 1 else f"the acknowledged element {values} is"
-    because = [f"{what} in no read that began after their acknowledgement" + (f": {values}." if len(gone) > 1 else ".")]
+    because = [f"{what} gone: in no node's last read" + (f" are {values}." if len(gone) > 1 else ".")]
     because.append(f"{_added(first)}.")
-    because.append(f"After that, {_read(last)} holds {len(last.held)} elements, without {plain(first.value)}.")
-    return [("lost-write", tuple(because), (*gone[:MOST_NAMED], last.op))]
+    seen = [r for r in readings if first.value in r.held]
+    if seen:
+        because.append(f"{_read(max(seen, key=lambda r: r.op.call))} still holds {plain(first.value)}.")
+    because.append(f"{_read(latest)} holds {len(latest.held)} elements, without {plain(first.value)}.")
+    return [("lost-write", tuple(because), (*gone[:MOST_NAMED], latest.op))], len(gone)
 
 
 def _out_of_order(readings: Sequence[Reading], adds: dict[Value, Operation]) -> list[Told]:

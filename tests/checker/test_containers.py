@@ -65,11 +65,24 @@ def test_it_agrees_with_the_oracle(kind: str, infos: bool) -> None:
 # --- sets -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_acknowledged_element_that_no_later_read_holds_is_lost() -> None:
+def test_an_acknowledged_element_that_is_in_no_last_read_is_lost() -> None:
     (anomaly,) = found(GrowOnlySet(), op(0, "add", 1, "0-1"), op(1, "add", 2, "0-1"), op(2, "read", None, "2-3", (2,)))
     assert anomaly.name == "lost-write"
-    assert "the acknowledged element 1 is in no read" in anomaly.because[0]
+    assert anomaly.because[0] == "the acknowledged element 1 is gone: in no node's last read."
     assert [one.value for one in anomaly.operations] == [1, None]
+
+
+def test_what_was_read_once_and_is_gone_in_the_end_is_lost_too() -> None:
+    add, seen, gone = op(0, "add", 1, "0-1"), op(1, "read", None, "2-3", (1,)), op(2, "read", None, "4-5", ())
+    (anomaly,) = found(GrowOnlySet(), add, seen, gone)
+    assert anomaly.name == "lost-write"
+    assert "p1 (2.000 s to 3.000 s) still holds 1" in anomaly.because[2]
+
+
+def test_an_element_that_only_one_node_misses_in_the_end_was_read_stale() -> None:
+    here, there = (replace(op(p, "read", None, when, seen), node=node) for p, when, seen, node in
+                   ((1, "2-3", (1,), "n1"), (2, "4-5", (), "n2")))  # fmt: skip
+    assert [one.name for one in found(GrowOnlySet(), op(0, "add", 1, "0-1"), here, there)] == ["stale-read"]
 
 
 def test_an_element_that_a_later_read_holds_again_was_only_read_stale() -> None:
