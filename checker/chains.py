@@ -18,7 +18,7 @@ from capsize.checker import strings_kernel as kernel
 from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints, KeyColumns, Slots
 from capsize.checker.compiled import sealed, worth_compiling
 from capsize.checker.encoding import by_key
-from capsize.checker.strings import COMPILE_FROM, Texts, hash_table, texts_of, values_of
+from capsize.checker.strings import COMPILE_FROM, Texts, hash_table, texts_of_codes
 from capsize.interning import ValueTable
 
 Mask = npt.NDArray[np.bool_]
@@ -56,17 +56,16 @@ def unchain(columns: KeyColumns, appends: Mask, table: ValueTable, *, compiled: 
     initial = int(columns.initial[0])
     used = np.zeros(columns.slots, dtype=bool)
     used[columns.a[fits[columns.key] & ((columns.kind != READ) | (columns.a != initial))]] = True
-    codes = np.flatnonzero(used)
-    texts = texts_of(values_of(codes, table))
-    if texts is not None:
-        chained = _split_readings(columns, fits, (order, start), codes, texts, compiled)
+    laid_out = texts_of_codes(used, table)
+    if laid_out is not None:
+        chained = _split_readings(columns, fits, (order, start), *laid_out, compiled)
         if chained is not None:
             return chained
     return _unchain_slowly(columns, fits, table)
 
 
 def _split_readings(
-    columns: KeyColumns, fits: Mask, rows_by_key: tuple[Slots, Slots], codes: Ints, texts: Texts, compiled: bool
+    columns: KeyColumns, fits: Mask, rows_by_key: tuple[Slots, Slots], texts: Texts, codes: Ints, compiled: bool
 ) -> Chained | None:
     """Rewrite what is compiled for: items that all end with the same character; None for others."""
     count, keys = len(columns), len(columns.keys)

@@ -296,13 +296,21 @@ def find_orders(
             chosen = -1
             sought = a[x] if kind[x] == 0 or (kind[x] == 2 and state != a[x]) else -3
             coming = ahead[e] if sought == -3 else -1
-            if status[x] == 2:
+            if classes == 0 and status[x] == 0 and sought == -3 and kind[x] != 3:
+                # Nothing else can happen: no choice to come back to.
+                op = behind[end_of_list]
+                while op != end_of_list and (op == x or status[op] == 1 or kind[op] == 0 or kind[op] == 3):
+                    op = behind[op]
+                if op == end_of_list:
+                    chosen, best = x, 0
+                    depth -= 1
+            if chosen == -1 and status[x] == 2:
                 rank = 20 * outlook(state, sought, coming, ahead, events, a, parent, 3) + 2 << 40
                 if tried < rank:
                     best, chosen = rank, -2
             # What is not x costs more, except where x needs something else to happen first.
             other_costs = 0 if sought != -3 else (10 if kind[x] == 3 else 210)
-            op = behind[end_of_list]
+            op = behind[end_of_list] if best > 0 else end_of_list
             while op != end_of_list:
                 if status[op] != 1 and kind[op] != 0 and kind[op] != 3 and not (kind[op] == 1 and flag):
                     result = follow(state, kind[op], a[op], b[op], edge, sibling, token, target)

@@ -65,7 +65,7 @@ def judge_keys(
 ) -> list[KeyOutcome]:
     """Judge every key, each with the fastest engine that applies; several keys at once where there are cores."""
     encoded = None
-    if type(model) in REGISTERS and {history.words[code] for code in np.unique(history.columns.f)} <= _words(model):
+    if type(model) in REGISTERS and _words_used(history, _words(model)):
         encoded = encode(history, model.init())
     if encoded is None:
         parts = list(model.partition(history))
@@ -120,6 +120,13 @@ def _search(
         return _judge_searching(history, model, columns, number, built[number], budget)
 
     yield from _in_parallel(one, left, len(columns))
+
+
+def _words_used(history: History, words: frozenset[str]) -> bool:
+    """Whether the operations use none but `words`."""
+    if words.issuperset(history.words):
+        return True
+    return words.issuperset(history.words[code] for code in np.unique(history.columns.f))
 
 
 def _words(model: Model[Any]) -> frozenset[str]:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from capsize.checker.budget import Budget
 from capsize.checker.engines import KeyOutcome, judge_keys
 from capsize.checker.models.model import Model
@@ -55,22 +57,19 @@ class Linearizability:
 
 def _verdict(history: History, outcomes: list[KeyOutcome]) -> Verdict:
     validity: Validity = gravest(_validity(item) for item in outcomes) if outcomes else True
-    index_of: dict[int, int] | None = None
     anomalies: list[Anomaly] = []
     because: list[str] = []
     unknown: list[dict[str, Any]] = []
     for item in outcomes:
         outcome = item.outcome
         if isinstance(outcome, Illegal):
-            if index_of is None:
-                index_of = {int(row): index for index, row in enumerate(history.columns.row)}
             sentence = f"{_of(item.key)}{SENTENCES.get(outcome.kind, outcome.kind)}"
             because.append(sentence)
             anomalies.append(
                 Anomaly(
                     name="not-linearizable",
                     because=(sentence,),
-                    operations=tuple(history[index_of[row]] for row in sorted(outcome.rows)),
+                    operations=tuple(history[_index(history, row)] for row in sorted(outcome.rows)),
                     key=item.key,
                     details={"engine": item.engine, "kind": outcome.kind, **outcome.reason},
                 )
@@ -102,6 +101,11 @@ def _verdict(history: History, outcomes: list[KeyOutcome]) -> Verdict:
     if unknown:
         figures["unknown"] = unknown
     return Verdict(NAME, {Axis.SAFETY: Finding(validity, tuple(because))}, tuple(anomalies), figures)
+
+
+def _index(history: History, row: int) -> int:
+    """Return where the operation with that number is in `history`, which may be a part of a longer one."""
+    return int(np.flatnonzero(history.columns.row == row)[0])
 
 
 SENTENCES = {

@@ -59,6 +59,22 @@ def values_of(codes: Ints, table: ValueTable) -> list[Value]:
     return list(itemgetter(*codes.tolist())(list(table)))
 
 
+def texts_of_codes(used: npt.NDArray[np.bool_], table: ValueTable) -> tuple[Texts, Ints] | None:
+    """Lay out the values whose codes are `used`, and perhaps "" for a few others; and return the code of each text.
+
+    None if a value that is used is no string.
+    """
+    codes = np.flatnonzero(used)
+    if 4 * len(codes) < 3 * len(table) or len(used) < len(table):
+        texts = texts_of(values_of(codes, table))
+        return None if texts is None else (texts, codes)
+    values = list(table)
+    for code in np.flatnonzero(~used[: len(values)]).tolist():
+        values[code] = ""
+    texts = texts_of(values)
+    return None if texts is None else (texts, np.arange(len(values)))
+
+
 def hash_table(entries: int) -> Slots:
     """Return an empty table for so many entries, at most half full."""
     return np.full(1 << (2 * entries + 1).bit_length(), -1, dtype=np.int32)

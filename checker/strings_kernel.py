@@ -15,9 +15,9 @@ def find_text(text: Any, begin: Any, finish: Any, table: Any, start: int, stop: 
     mask = len(table) - 1
     mix = stop - start
     for at in range(start, stop):
-        mix = ((mix ^ text[at]) * 1099511627) & 0xFFFFFFFFFFFF
-        mix ^= mix >> 19
-    place = mix & mask
+        mix = (mix * 31 + text[at]) & 0xFFFFFFFFFFFF
+    mix = (mix * 1099511627) & 0xFFFFFFFFFFFF
+    place = (mix ^ (mix >> 23)) & mask
     while table[place] >= 0:
         other = table[place]
         if finish[other] - begin[other] == stop - start:
