@@ -594,7 +594,9 @@ class Clock:
             "LD_PRELOAD": self.library, "FAKETIME_TIMESTAMP_FILE": self.file, "FAKETIME_NO_CACHE": "1",
             "NO_FAKE_STAT": "1",
         }  # fmt: skip
-        return told if self.monotonic else {**told, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        if not self.monotonic:  # the second: or waits by the monotonic clock, Python's for its interpreter, take long
+            told.update(FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_FORCE_MONOTONIC_FIX="0")
+        return told
 
     def began(self, pid: int) -> None:
         """A process was started: libfaketime counts a rate from then on."""
