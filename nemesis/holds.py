@@ -57,6 +57,8 @@ class Holds:
         }
         self.conditions = Conditions(self._nodes, self.on_each)
         self._expelled: set[str] = set()
+        self._joining: set[str] = set()
+        """Nodes with an empty disk that were taken in as new members, and do not vote yet."""
         self.spoilt: set[str] = set()
         """The minority that may lose what was synced: whoever was hit first."""
         self.damages: dict[str, Damage] = {}
@@ -138,10 +140,13 @@ class Holds:
         with self._lock:
             self._reserved[fault] = (frozenset(names), cuts, claim)
 
-    def claimed_by(self, claim: str) -> int | None:
-        """Return the fault that claims `claim`; None when none does, or `claim` is empty."""
+    def claim(self, fault: int, claim: str) -> bool:
+        """Claim something for `fault` until it is unreserved; return False when another fault has it."""
         with self._lock:
-            return next((fault for fault, (_, _, by) in self._reserved.items() if by and by == claim), None)
+            if any(by == claim for other, (_, _, by) in self._reserved.items() if other != fault):
+                return False
+            self._reserved[fault] = (frozenset(), {}, claim)
+            return True
 
     def unreserve(self, fault: int) -> None:
         """End that."""
@@ -220,15 +225,22 @@ class Holds:
             others = [s for s in ("down", "full", "dead", "off") if self._held[s][node.name] - {fault, HEALING}]
         if others:
             raise BackendError(f"another fault keeps {node.name} {others[0]}")
-        if node.process().alive:
-            self.operator.add(node.name)
-            return
+        name = node.name
+        if not node.process().alive:
+            if name not in self._joining and (self.held("wiped", name) or self._is_out(name)):
+                node.wipe()
+                self.operator.add(name, voting=False)
+                self._joining.add(name)
+            self._restart(node)
+        self.operator.add(name)
+        self._joining.discard(name)
+
+    def _is_out(self, name: str) -> bool:
+        """Return whether the members do not name `name`; raises when nobody knows."""
         voters = self.operator.voters()
-        if voters is not None and node.name not in voters:
-            node.wipe()
-            self.operator.add(node.name, voting=False)
-        self._restart(node)
-        self.operator.add(node.name)
+        if voters is None:
+            raise BackendError(f"nobody leads who could say whether {name} is a member")
+        return name not in voters
 
     # -- processes and disks -----------------------------------------------------------------------------------
     def kill(self, fault: int, names: Iterable[str]) -> Errors:

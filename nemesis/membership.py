@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,16 +66,26 @@ class RemoveMember(Fault):
 
     def probe(self, plan: Plan, holds: Holds) -> Probe:
         """The others do not name them any more; those whose removal was refused have to be named."""
-        voters = holds.operator.voters()
-        removed = [name for name in plan.targets if voters is not None and name not in voters]
-        return Probe(bool(removed), {"voters": list(voters or ()), "removed": removed})
+        voters = _voters(holds, lambda voters: any(name not in voters for name in plan.targets))
+        removed = [name for name in plan.targets if voters and name not in voters]
+        return Probe(bool(removed), {"voters": list(voters), "removed": removed})
 
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return holds.readmit(number, plan.targets)
 
     def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
-        voters = holds.operator.voters() or ()
+        voters = _voters(holds, lambda voters: all(name in voters for name in plan.targets))
         return Probe(all(name in voters for name in plan.targets), {"voters": list(voters)})
+
+
+def _voters(holds: Holds, wanted: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
+    """Return the voters as a leader names them, once they are as wanted, or after a while; () while nobody leads."""
+    deadline = time.monotonic() + TELLS_WITHIN_S
+    while True:
+        voters = holds.operator.voters() or ()
+        if (voters and wanted(voters)) or time.monotonic() >= deadline:
+            return voters
+        time.sleep(POLL_S)
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,15 @@ class Operator:
         return {name: said.last_index for name, said in self.statuses().items() if said.last_index is not None}
 
     def voters(self) -> tuple[str, ...] | None:
-        """Return the voting members as the leader, or else any node, knows them; None when nobody tells."""
+        """Return the voting members as the leader knows them; None while nobody leads, or where nobody tells.
+
+        Others may lag behind: of a system that names its leader, only the leader is asked.
+        """
         if "members" not in self._hooks:
             return None
         for through in self._answering():
+            if "status" in self._hooks and through.name != self.leader()[0]:
+                return None
             try:
                 return tuple(self.system.members(through))
             except Exception as error:  # a client call: the next node may know

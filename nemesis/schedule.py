@@ -14,7 +14,7 @@ from typing import Any
 from capsize.config import Tempo
 from capsize.errors import CapsizeError, UsageError, no_such
 from capsize.nemesis.fault import Fault, fault_from_json
-from capsize.nemesis.kind import Kind
+from capsize.nemesis.kinds import Kind
 from capsize.nemesis.target import check_target
 from capsize.nemesis.trigger import ANY, After, Failpoint, Trigger, trigger_from_json
 from capsize.seed import stream

@@ -104,14 +104,13 @@ class Strike:
 
     def _plan(self, until_ns: int) -> Plan | None:
         fault, stage = self.fault, self.stage
-        situation = self._situation(until_ns)
-        rng = stream(stage.seed, "target", self.step.kind, self.step.nth)
-        while stage.holds.claimed_by(fault.claims) is not None and not stage.ending.wait(LEADER_POLL_S):
-            pass
-        with stage.planning:
-            if stage.holds.claimed_by(fault.claims) is not None:
+        while fault.claims and not stage.holds.claim(self.number, fault.claims):
+            if stage.ending.wait(LEADER_POLL_S):
                 self._skip(f"another change of the {fault.claims} was under way to the end")
                 return None
+        situation = self._situation(until_ns)
+        rng = stream(stage.seed, "target", self.step.kind, self.step.nth)
+        with stage.planning:
             plan = fault.plan(situation, rng, stage.holds)
             if isinstance(plan, Plan):
                 gone = plan.targets if fault.impairs and not plan.cuts else ()

@@ -128,7 +128,11 @@ class ReadIndex(Rule):
         if cfg is None or number is None or answered_term != term:
             return
         confirming = [node for node in cfg if node == event.node or rounds.get(node, -1) >= number]
-        if len(confirming) < len(cfg) // 2 + 1:
+        # A change of the members may come in between: majorities of neighbouring configurations overlap, so one of
+        # either will do.
+        now = event.state.cfg or cfg
+        confirming_now = [node for node in now if node == event.node or rounds.get(node, -1) >= number]
+        if len(confirming) < len(cfg) // 2 + 1 and len(confirming_now) < len(now) // 2 + 1:
             self.report(
                 f"{event.node} let read {rid} be served with {len(confirming)} of {len(cfg)} servers in round {number}",
                 asked,

@@ -173,6 +173,8 @@ class ReferenceRaft(System):
         said = self._status(leader)
         runs = node.process().alive
         if not runs:
+            if node.name in said["voters"]:
+                raise NotDone(f"{leader.name} still counts {node.name} as a voter: only a removed one may begin anew")
             self._rebirths[node.name] = self._rebirths.get(node.name, 0) + 1
             self._configure(node, said["voters"], said["last_index"])
         if node.name not in [*said["voters"], *said["learners"]]:
