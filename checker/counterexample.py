@@ -16,12 +16,13 @@ this works with any engine and any model, and keeps few operations where values 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 from capsize.checker.models import CasRegister, KeyValue, Model, Register
+from capsize.checker.models.model import typed
 from capsize.checker.outcome import Decide, Illegal
 from capsize.history import History
 from capsize.op import Operation, Value
@@ -208,6 +209,6 @@ def _value_written(write: Operation) -> Value:
     return None if write.f == "delete" else write.value
 
 
-def _value_key(value: Value) -> tuple[bool, Value]:
-    """Return a key under which 1 and True differ."""
-    return (isinstance(value, bool), value)
+def _value_key(value: Value) -> Hashable:
+    """Return a key under which 1 and True differ; never None."""
+    return (typed(value),)

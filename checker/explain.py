@@ -3,17 +3,9 @@
     explain(anomaly, history, model) -> Anomaly        smaller witness, a name of the field, because-sentences
     explained(verdict, history, model) -> Verdict      every anomaly of a verdict
 
-An anomaly is renamed and retold only when its witness has been reduced (`reduction`) and the independent oracle has
-found it impossible; otherwise it is handed back as the engine gave it. The names claim no more than was seen:
-
-    dirty-read     a value was read whose only write was answered `fail`
-    garbage-read   a value was read that nobody wrote
-    future-read    a value was read before it was written
-    lost-write     an acknowledged write was overtaken by its past, and no node can have been merely behind: an older
-                   value was answered from the write's own log index or later, or by most of the nodes
-    stale-read     one read saw a value after it had been replaced
-    lost-update    two compare-and-set both took a value that was written once
-    not-linearizable   none of these
+An anomaly is renamed and retold only when its witness has been reduced and the independent oracle (`wgl`) has found
+it impossible; otherwise it is handed back as the engine gave it. `capsize.checker.anomalies` knows the patterns of
+each kind of object; docs/report.md says what each name claims, and no name claims more than was seen.
 
 The first sentence is the whole in one line, the others argue it. Operations are written `#93`: their number in the
 history.
@@ -21,12 +13,15 @@ history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from capsize.checker.anomalies import counters, locks, queues, registers, returning, sequences, sets, transactions
+from capsize.checker.anomalies.case import Case, Found, counted, ends_before, joined
 from capsize.checker.counterexample import smallest_witness
-from capsize.checker.models.model import Model, plain
+from capsize.checker.models.model import Model, plain, same
+from capsize.checker.projection import projected
 from capsize.checker.reduction import (
     ORACLE,
     PLAIN_WRITES,
@@ -34,11 +29,11 @@ from capsize.checker.reduction import (
     impossible,
     observed,
     reducible,
-    same_value,
     smallest_proof,
     written,
 )
-from capsize.checker.surroundings import Surroundings, at, fate_of, faults_between, place_of
+from capsize.checker.shrinking import Kept, shrunk
+from capsize.checker.surroundings import Surroundings, faults_between
 from capsize.checker.trace import TraceEvent
 from capsize.checker.wgl import decide_wgl
 from capsize.history import History
@@ -47,37 +42,17 @@ from capsize.verdict import Anomaly, Axis, Finding, Verdict
 
 RENAMED = "not-linearizable"
 MOST_ASKED = 250
-"""Operations of a key up to which the oracle is asked to shrink histories that `reduction` does not understand."""
-GRAVITY = ("lost-write", "lost-update", "dirty-read", "garbage-read", "future-read", "stale-read")
+"""Operations of a key up to which the oracle is asked to shrink histories that nothing else understands."""
+FEW = 4
+"""A proof of no more operations than this is not improved upon."""
+GRAVITY = (
+    "lost-write", "lost-element", "lost-increment", "lost-update", "two-holders", "released-unheld", "stale-token",
+    "duplicate-token", "duplicate-element", "double-increment", "dequeued-twice", "diverged-reads", "fractured-read",
+    "dirty-read", "garbage-read", "future-read", "out-of-order", "stale-read",
+)  # fmt: skip
 """The gravest comes first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Overtaken:
-    """`read` saw what `before` wrote (None: the initial value), though `after` had replaced it; `seen` proves that."""
-
-    read: Operation
-    before: Operation | None
-    after: Operation
-    seen: Operation | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """All there is to tell of: the proof, every operation on the key, its numbers, and what surrounds it."""
-
-    key: Value
-    proof: tuple[Item, ...]
-    everything: tuple[Operation, ...]
-    numbers: Mapping[tuple[int, int], int]
-    around: Surroundings
-
-    def no(self, op: Operation) -> str:
-        return f"#{self.numbers[op.process, op.call]}"
-
-    @property
-    def on_key(self) -> str:
-        return "" if self.key is None else f" key {plain(self.key)}"
+PATTERNS = (sequences.find, sets.find, queues.find, counters.find, locks.find)
+"""What is looked for in the whole key, each in its own kind of object."""
 
 
 def _on(key: Value) -> str:
@@ -104,267 +79,185 @@ def explained(verdict: Verdict, history: History, model: Model[Any], *, traces: 
 def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surroundings | None = None) -> Anomaly:
     """Return `anomaly` with its smallest proven witness, its name and its argument; unchanged if none is proven.
 
-    Cost: some hundred runs of the oracle on the witness; linear passes over the operations of its key.
+    Cost: linear passes over the operations of its key; some hundred runs of an engine on the witness.
     """
     if anomaly.name != RENAMED or not anomaly.operations:
         return anomaly
-    part = history.only(anomaly.key)
+    part = history.only(anomaly.key) if anomaly.key is not None or len(history.split()) == 1 else history
     everything = tuple(part)
-    proof = smallest_proof(anomaly.operations, everything, model) or _any_proof(part, everything, model)
-    if proof is None:
-        return anomaly
     numbers = {(op.process, op.call): int(row) for op, row in zip(everything, part.columns.row, strict=True)}
-    case = Case(anomaly.key, proof, everything, numbers, around or Surroundings.of(history))
-    name, sentences = _argue(case) if reducible(everything, model) else (RENAMED, _tell_plainly(case))
-    witness = [item.shown for item in proof]
-    if name == "dirty-read":
-        witness += [op for op in everything if op.outcome == "fail" and _writes_seen(op, witness)]
-    witness.sort(key=lambda op: op.call)
-    sentences += _weakened(case) + _faults(case, witness)
-    details = {**anomaly.details, "proven_by": "wgl", "operations_in_proof": len(proof)}
-    return replace(anomaly, name=name, because=tuple(sentences), operations=tuple(witness), details=details)
+    until = _until(anomaly, everything, numbers)
+    case = Case(
+        anomaly.key, (), everything, numbers, around or Surroundings.of(history), timed=history.timed, until=until
+    )
+    found = (
+        _recognised(case, model)
+        or _proven(case, model, anomaly.operations)
+        or _narrowed(case, model)
+        or _shrunk_by_asking(case, part, model)
+    )
+    if found is None:
+        return anomaly
+    shown = {_identity(op): op for op in (*found.context, *(item.shown for item in found.items))}
+    witness = sorted(shown.values(), key=lambda op: op.call)
+    sentences = found.because + _faults(case, witness)
+    details = {
+        **anomaly.details, **found.details, "proven_by": "wgl", "operations_in_proof": len(found.items),
+        "model": model.name,
+    }  # fmt: skip
+    return replace(anomaly, name=found.name, because=tuple(sentences), operations=tuple(witness), details=details)
 
 
-def _any_proof(part: History, everything: Sequence[Operation], model: Model[Any]) -> tuple[Item, ...] | None:
+def _until(anomaly: Anomaly, everything: Sequence[Operation], numbers: Any) -> int:
+    """Return the position up to which the history is known to be impossible."""
+    at = anomaly.details.get("at")
+    named = [op for op in everything if numbers[_identity(op)] == at]
+    ends = [op.ret for op in named or anomaly.operations if op.ret is not None]
+    return max(ends, default=max((op.ret for op in everything if op.ret is not None), default=0))
+
+
+# --- finding a proof ---
+
+
+def _recognised(case: Case, model: Model[Any]) -> Found | None:
+    """Return the first pattern of the whole key whose operations the oracle finds impossible."""
+    for pattern in PATTERNS:
+        found = pattern(case, model)
+        if found is not None and impossible([item.judged for item in found.items], found.judge):
+            return found
+    return None
+
+
+def _proven(case: Case, model: Model[Any], start: Sequence[Operation]) -> Found | None:
+    """Return the smallest proof for what can be said in cells, told by the patterns of registers where they fit."""
+    proof = smallest_proof(start, case.everything, model)
+    if proof is None or len(proof) > FEW:
+        kept = shrunk(case.happened, model, case.until)
+        if kept is not None and (proof is None or len(kept) < len(proof)):
+            proof = tuple(map(_item, kept))
+            # What was shown of each operation asks for more than what was judged: it is impossible, too.
+            if not impossible([item.shown for item in proof], model):
+                return None
+    if proof is None:
+        return None
+    case = replace(case, proof=proof)
+    told = registers.argue(case) if reducible(case.everything, model) else None
+    if told is None:
+        shown = [item.shown for item in proof]
+        found = returning.find(case, model, shown) or transactions.find(case, model, shown)
+        if found is not None and impossible([item.judged for item in found.items], found.judge):
+            return found
+        beside = _writers_of(case, model)
+        told = (*_plainly(case, model), beside)
+        told[1].extend(f"Before that, {case.told(op)}." for op in beside)
+    name, sentences, context = told
+    return Found(name, sentences + _weakened(case), proof, model, tuple(context))
+
+
+def _narrowed(case: Case, model: Model[Any]) -> Found | None:
+    """Return the proof of a queue or a list of which only a few values are looked at."""
+    proof = projected(case.happened, model, case.until)
+    if proof is None:
+        return None
+    sentences = _tell_plainly(replace(case, proof=proof))
+    values = {plain(op.value): None for op in (item.judged for item in proof) if op.f in ("append", "enqueue")}
+    if len({plain(op.value) for op in case.happened if op.f in ("append", "enqueue")}) > len(values) > 0:
+        sentences.append(f"Of all that was put in, only {joined(list(values)[:12])} counts here.")
+    return Found(RENAMED, sentences, proof, model)
+
+
+def _item(kept: Kept) -> Item:
+    """Return what was kept; a compare-and-set of which only the write counts is judged as one."""
+    judged = kept.judged
+    if judged.f == "cas" and judged.outcome == "ok" and judged.result is not False and not kept.step.needs:
+        judged = replace(judged, f="put" if judged.key is not None else "write", value=written(judged)[0], result=None)
+    return Item(kept.shown, judged)
+
+
+def _shrunk_by_asking(case: Case, part: History, model: Model[Any]) -> Found | None:
     """Return a proof for any model, found by asking the oracle; None for a key of too many operations."""
     if len(part) > MOST_ASKED:
         return None
     witness = smallest_witness(part, model, lambda history: decide_wgl(history, model, ORACLE), tries=300)
     if not witness or not impossible(witness, model):
         return None
-    as_it_was = {(op.process, op.call): op for op in everything}
-    return tuple(Item(as_it_was[op.process, op.call], op) for op in witness)
+    as_it_was = {_identity(op): op for op in case.everything}
+    proof = tuple(Item(as_it_was[_identity(op)], op) for op in witness)
+    return Found(RENAMED, _tell_plainly(replace(case, proof=proof)), proof, model)
 
 
-def _argue(case: Case) -> tuple[str, list[str]]:
-    """Return the name and the sentences of the first pattern that the proof shows."""
-    nowhere = _from_nowhere(case)
-    if nowhere is not None:
-        return nowhere
-    overtaken = _overtaken(case)
-    if overtaken is not None:
-        return _tell_overtaken(case, overtaken)
-    both = _both_seen(case)
-    if both is not None:
-        return both
-    twice = _taken_twice(case)
-    if twice is not None:
-        return twice
-    return RENAMED, _tell_plainly(case)
+def _writers_of(case: Case, model: Model[Any]) -> list[Operation]:
+    """Return, for every value that a read of the proof found and none of it wrote, who wrote it last before."""
+    if model.name not in PLAIN_WRITES:
+        return []
+    shown = [item.shown for item in case.proof]
+    found: list[Operation] = []
+    for op in shown:
+        for value in observed(op) if op.outcome == "ok" else ():
+            sources = [other for other in case.happened if _brought(other, value) and ends_before(other, op)]
+            if any(other.f == "append" for other in sources):
+                found += [other for other in sources[-MOST_SOURCES:] if other not in (*shown, *found)]
+            elif not any(_brought(other, value) for other in (*shown, *found) if other is not op):
+                found += sources[-1:]
+    found = found[-max(0, MOST_SHOWN - len(shown)) :] if len(shown) < MOST_SHOWN else []
+    return found if impossible([*shown, *found], model) else []
 
 
-# --- the patterns ---
+MOST_SOURCES, MOST_SHOWN = 6, 12
+"""Appends shown beside a proof for one value that they made; operations from which on nothing is added."""
 
 
-def _from_nowhere(case: Case) -> tuple[str, list[str]] | None:
-    for item in case.proof:
-        op = item.judged
-        for value in observed(op):
-            writers = [other for other in case.everything if _has(written(other), value)]
-            if value is None or op.outcome != "ok":
-                continue
-            if not writers:
-                refused = [other for other in case.everything if other.outcome == "fail" and _asked(other, value)]
-                read = f"{_told(case, op)}."
-                if refused:
-                    other = refused[0]
-                    why = f" ({other.error})" if other.error else ""
-                    return "dirty-read", [
-                        f"{_who(op)} read {plain(value)}, and the only write of it was answered fail.",
-                        read,
-                        f"{plain(value)} was asked for only by {_who(other)} ({case.no(other)}, called at "
-                        f"{at(other.call_ns)}), and that was answered fail{why}: it must never have any effect.",
-                    ]
-                return "garbage-read", [
-                    f"{_who(op)} read {plain(value)}, which nobody ever wrote.",
-                    read,
-                    f"No operation of the history ever wrote {plain(value)} to{case.on_key or ' it'}.",
-                ]
-            if op.ret is not None and all(other.call > op.ret for other in writers):
-                first = min(writers, key=lambda other: other.call)
-                return "future-read", [
-                    f"{_who(op)} found {plain(value)} before anybody had asked for it to be written.",
-                    f"{_told(case, op)}.",
-                    f"{plain(value)} was first asked to be written at {at(first.call_ns)} ({case.no(first)}), "
-                    "after that answer.",
-                ]
-    return None
+def _brought(op: Operation, value: Value) -> bool:
+    """Return whether `op` wrote that value, or appended something that stands in it."""
+    if op.f == "append":
+        return isinstance(op.value, str) and isinstance(value, str) and op.value in value
+    return any(same(item, value) for item in written(op))
 
 
-def _overtaken(case: Case) -> Overtaken | None:
-    """Return a read of a value that had been replaced before the read was called, as the proof's operations show."""
-    ops = [item.judged for item in case.proof]
-    readers = [op for op in ops if op.outcome == "ok" and observed(op)]
-    for read in sorted(readers, key=lambda op: op.call):
-        value = observed(read)[0]
-        writers = [op for op in ops if _has(written(op), value) and op is not read]
-        if len(writers) > 1 or (not writers and value is not None):
-            continue
-        before = writers[0] if writers else None
-        for after in ops:
-            new = written(after)
-            if not new or after is before or after is read or _has(new, value) or _writers(case, new[0]) != 1:
-                continue
-            begun = before is None or (before.ret is not None and before.ret < after.call)
-            if begun and after.ret is not None and after.ret < read.call:
-                return Overtaken(read, before, after)
-            for seen in readers:
-                if (
-                    seen in (read, after)
-                    or not _has(observed(seen), new[0])
-                    or seen.ret is None
-                    or seen.ret >= read.call
-                ):
-                    continue
-                known = before is None or (before.ret is not None and before.ret < seen.call)
-                known = known or any(
-                    _has(observed(op), value) and op.ret is not None and op.ret < seen.call for op in readers
-                )
-                if known:
-                    return Overtaken(read, before, after, seen)
-    return None
+# --- the sentences that fit every proof ---
 
 
-def _both_seen(case: Case) -> tuple[str, list[str]] | None:
-    """Two values read after both had been written: whichever was the later, the other was gone."""
-    readers = [item.judged for item in case.proof if item.judged.outcome == "ok" and observed(item.judged)]
-    seen = [(op, writer) for op in readers for writer in _only_writer(case, op)]
-    for number, (one, its) in enumerate(seen):
-        for other, theirs in seen[number + 1 :]:
-            start = min(one.call, other.call)
-            if its is theirs or any(writer.ret is None or writer.ret >= start for writer in (its, theirs)):
-                continue
-            first, second = plain(observed(one)[0]), plain(observed(other)[0])
-            sentences = [
-                f"{_who(one)} found {first} and {_who(other)} found {second}, though both had been written before.",
-                f"{_told(case, its)}.",
-                f"{_told(case, theirs)}.",
-                f"After both of that, {_told(case, one)}.",
-                f"And {_told(case, other)}.",
-                f"Whichever of {first} and {second} was written last, it had replaced the other one for good.",
-            ]
-            return "stale-read", sentences + _behind(one, theirs) + _behind(other, its)
-    return None
+def _plainly(case: Case, model: Model[Any]) -> tuple[str, list[str]]:
+    """Return a name and the sentences where no pattern fits.
 
-
-def _only_writer(case: Case, op: Operation) -> list[Operation]:
-    """Return the one operation that may have written what `op` found; none if there are more, or none."""
-    writers = [other for other in case.everything if _has(written(other), observed(op)[0])]
-    return writers if len(writers) == 1 else []
-
-
-def _taken_twice(case: Case) -> tuple[str, list[str]] | None:
-    swaps = [
-        item.judged
-        for item in case.proof
-        if item.judged.f == "cas" and item.judged.outcome == "ok" and observed(item.judged)
-    ]
-    for number, one in enumerate(swaps):
-        for other in swaps[number + 1 :]:
-            if same_value(observed(one)[0], observed(other)[0]) and _writers(case, observed(one)[0]) <= 1:
-                old = plain(observed(one)[0])
-                return "lost-update", [
-                    f"Two compare-and-set both replaced {old}, which was there only once.",
-                    f"{_told(case, one)}.",
-                    f"{_told(case, other)}.",
-                    f"Both found {old}, which was there only once: after the first of them it was gone.",
-                ]
-    return None
-
-
-# --- the sentences ---
-
-
-def _tell_overtaken(case: Case, found: Overtaken) -> tuple[str, list[str]]:
-    read, after = found.read, found.after
-    old, new = observed(read)[0], written(after)[0]
-    since = after.ret if found.seen is None else found.seen.ret
-    since_ns = after.return_ns if found.seen is None else found.seen.return_ns
-    assert since is not None
-    assert since_ns is not None
-    later = [op for op in case.everything if op.outcome == "ok" and op.call > since and observed(op)]
-    saw_new = [op for op in case.everything if op.outcome == "ok" and _has(observed(op), new)]
-    saw_new_later = [op for op in later if _has(observed(op), new)]
-    saw_old = [op for op in later if _has(observed(op), old)]
-    gone = after.outcome == "ok" and not saw_new_later and _is_lost(case, after, saw_old)
-    if gone:
-        vanished = "nobody ever saw it" if not saw_new else f"after {at(since_ns)} nobody saw it again"
-        sentences = [f"{_who(after)} was told that {plain(new)} was written ({_brief(after)}); {vanished}."]
-    else:
-        sentences = [f"{_who(read)} read {plain(old)} ({_brief(read)}), though {plain(new)} had replaced it."]
-    sentences.append(f"{_told(case, after)}.")
-    if found.seen is not None:
-        sentences.append(f"{_told(case, found.seen)}: {plain(new)} had taken effect.")
-    origin = "the initial value" if found.before is None else f"from {case.no(found.before)}"
-    sentences.append(f"After that, {_told(case, read)}: {plain(old)} is {origin}, and {plain(new)} had replaced it.")
-    if found.before is not None and found.before.return_ns is not None and found.seen is None:
-        sentences.append(
-            f"{case.no(found.before)} was answered at {at(found.before.return_ns)}, before {case.no(after)} was "
-            f"called at {at(after.call_ns)}."
-        )
-    if gone and not saw_new:
-        sentences.append(f"Nobody ever saw {plain(new)}: {_count(len(later), 'later answer')} showed something else.")
-    elif gone:
-        sentences.append(f"After {at(since_ns)} nobody saw {plain(new)} again.")
-    elif saw_new:
-        others = sorted({op.node or "?" for op in saw_new})
-        sentences.append(f"{plain(new)} was seen on {', '.join(others)}.")
-    sentences += _behind(read, after)
-    place = place_of(after)
-    if place is not None and after.return_ns is not None:
-        sentences += fate_of(place, after.return_ns, None if gone else read.return_ns, case.around)
-    return ("lost-write" if gone else "stale-read"), sentences
-
-
-def _is_lost(case: Case, after: Operation, saw_old: Sequence[Operation]) -> bool:
-    """Return whether later answers cannot be explained by a node that was merely behind.
-
-    Either one of them came from a log index at or beyond the write's own; or, where answers name no index, most of
-    the nodes gave one.
+    Where every value that was found had been written, by plain writes and by what never returned, no order at all
+    means that in each order somebody finds a value that had been replaced.
     """
-    place = place_of(after)
-    told = [op.meta.get("log_index") for op in saw_old]
-    if place is not None and any(isinstance(index, int) for index in told):
-        return any(isinstance(index, int) and index >= place[0] for index in told)
-    nodes = {op.node for op in case.everything if op.node}
-    return len(nodes) > 1 and len({op.node for op in saw_old if op.node}) * 2 > len(nodes)
-
-
-def _behind(read: Operation, after: Operation) -> list[str]:
-    """Return what the answers' own terms and log indices say about the two."""
-    place, told = place_of(after), read.meta.get("log_index")
-    term, told_term = read.meta.get("term"), after.meta.get("term")
-    one, other = read.meta.get("served_by"), after.meta.get("served_by")
-    sentences: list[str] = []
-    if one and other and isinstance(term, int) and isinstance(told_term, int):
-        if term < told_term:
-            sentences.append(f"{one} answered in term {term}, after {other} had answered in term {told_term}.")
-        if term > told_term:
-            sentences.append(
-                f"The write was acknowledged by {other} in term {told_term}; the later answer came from {one} in "
-                f"term {term}."
-            )
-    if one and place is not None and isinstance(told, int) and told < place[0] and read.f in ("read", "get"):
-        sentences.append(f"{one} answered from log index {told}; the write stood at {place[0]}.")
-    return sentences
+    sentences = _tell_plainly(case)
+    judged = [item.judged for item in case.proof]
+    if not reducible(case.everything, model) or any(
+        observed(op) and written(op) and op.ret is not None for op in judged
+    ):
+        return RENAMED, sentences
+    sentences[0] = (
+        f"In whatever order the {counted(len(judged), 'operation')} below took effect, somebody found a value that had "
+        "been replaced."
+    )
+    return "stale-read", sentences
 
 
 def _tell_plainly(case: Case) -> list[str]:
     items = sorted(case.proof, key=lambda item: item.judged.call)
-    sentences = [f"No order of {_count(len(items), 'operation')} explains what their clients were told."]
-    for item in items:
+    sentences = [f"No order of {counted(len(items), 'operation')} explains what their clients were told."]
+    for item in items[:MOST_TOLD]:
         late = item.judged.ret is None and item.shown.ret is not None
-        sentences.append(_told(case, item.shown) + ("; only its call matters here." if late else "."))
-    ops = [item.judged for item in items]
+        sentences.append(case.told(item.shown) + ("; only its call matters here." if late else "."))
+    if len(items) > MOST_TOLD:
+        sentences.append(f"And {counted(len(items) - MOST_TOLD, 'more operation')}.")
+    ops = [item.judged for item in items[:MOST_TOLD]]
     for one in ops:
         after = [op for op in ops if one.ret is not None and op.call > one.ret]
         next_end = min((op.ret for op in after if op.ret is not None), default=None)
         nearest = [op for op in after if next_end is None or op.call <= next_end]
-        if nearest and one.return_ns is not None:
-            names = ", ".join(case.no(op) for op in nearest[:4])
-            were = "was" if len(nearest) == 1 else "were"
-            sentences.append(f"{case.no(one)} was answered at {at(one.return_ns)}, before {names} {were} called.")
+        if nearest and one.ret is not None:
+            were, when = "was" if len(nearest) == 1 else "were", case.at(one.return_ns)
+            comma = "," if when else ""
+            sentences.append(f"{case.no(one)} was answered{when}{comma} before {case.several(nearest)} {were} called.")
     return sentences
+
+
+MOST_TOLD = 40
+"""Operations told one by one."""
 
 
 def _weakened(case: Case) -> list[str]:
@@ -385,68 +278,5 @@ def _faults(case: Case, witness: Sequence[Operation]) -> list[str]:
     return [f"Active meanwhile: {'; '.join(str(fault) for fault in active[:4])}."]
 
 
-def _told(case: Case, op: Operation) -> str:
-    """Return what a client was told, by whom, when."""
-    about = f"{case.no(op)}{_evidence(op)}"
-    who = f"{_who(op)}{f' on {op.node}' if op.node else ''}"
-    when = f" at {at(op.return_ns)}" if op.return_ns is not None else ""
-    to = f" to{case.on_key}" if case.key is not None else ""
-    if op.f in ("read", "get"):
-        of = f" of{case.on_key}" if case.key is not None else ""
-        return f"{who} read {plain(op.result)}{of} ({about}; called at {at(op.call_ns)}, answered{when})"
-    if op.f not in ("write", "put", "cas", "delete"):
-        asked = f"{op.f}{'' if op.value is None else ' ' + plain(op.value)}{to}"
-        if op.outcome != "ok":
-            return f"{who} asked for {asked} at {at(op.call_ns)} and never learnt the outcome ({about})"
-        answer = "done" if op.result is None and op.value is not None else plain(op.result)
-        return f"{who} asked for {asked} and was told{when}: {answer} ({about})"
-    value = written(op)
-    done = {"cas": "was set by compare-and-set", "delete": "was deleted"}.get(op.f, "was written")
-    what = "the key" if op.f == "delete" else plain(value[0] if value else op.value)
-    if op.outcome == "info":
-        wish = "be deleted" if op.f == "delete" else "be written"
-        return f"{who} asked at {at(op.call_ns)} that {what} {wish}{to}, and never learnt the outcome ({about})"
-    if op.f == "cas" and observed(op):
-        done += f" where {plain(observed(op)[0])} was"
-    return f"{who} was told{when} that {what} {done}{to} ({about})"
-
-
-def _brief(op: Operation) -> str:
-    words = [at(op.return_ns)] if op.return_ns is not None else []
-    words += [str(op.meta.get("served_by") or op.node)] if op.meta.get("served_by") or op.node else []
-    words += [f"term {op.meta['term']}"] if isinstance(op.meta.get("term"), int) else []
-    words += [f"index {op.meta['log_index']}"] if isinstance(op.meta.get("log_index"), int) else []
-    return ", ".join(words)
-
-
-def _evidence(op: Operation) -> str:
-    words = [f"served by {op.meta['served_by']}"] if op.meta.get("served_by") else []
-    words += [f"in term {op.meta['term']}"] if isinstance(op.meta.get("term"), int) else []
-    words += [f"at log index {op.meta['log_index']}"] if isinstance(op.meta.get("log_index"), int) else []
-    return f", {' '.join(words)}" if words else ""
-
-
-def _who(op: Operation) -> str:
-    return f"p{op.process}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _has(values: tuple[Value, ...], value: Value) -> bool:
-    return any(same_value(item, value) for item in values)
-
-
-def _asked(op: Operation, value: Value) -> bool:
-    """Return whether `op`, which failed, asked for `value` to be written."""
-    asked = op.value[1] if op.f == "cas" and isinstance(op.value, tuple) and len(op.value) == 2 else op.value
-    return op.f not in ("read", "get") and same_value(asked, value)
-
-
-def _writes_seen(op: Operation, witness: Sequence[Operation]) -> bool:
-    return any(_asked(op, value) for other in witness for value in observed(other))
-
-
-def _writers(case: Case, value: Value) -> int:
-    return sum(1 for op in case.everything if _has(written(op), value))
+def _identity(op: Operation) -> tuple[int, int]:
+    return (op.process, op.call)

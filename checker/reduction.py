@@ -14,14 +14,12 @@ The proof is judged by `wgl`, which shares no code with the fast engines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from capsize.checker.budget import Budget
-from capsize.checker.counterexample import smallest_witness
-from capsize.checker.general import decide_general
-from capsize.checker.models.model import Model
+from capsize.checker.models.model import Model, typed
 from capsize.checker.outcome import Illegal
 from capsize.checker.wgl import decide_wgl
 from capsize.history import History
@@ -31,10 +29,6 @@ READS = frozenset({"read", "get"})
 PLAIN_WRITES = {"register": "write", "cas-register": "write", "kv": "put"}
 MOST_TRIED = 1_500
 """Operations of a key from which no proof is searched when the engine's own was not closed."""
-MOST_SHRUNK = 10_000
-"""Operations of a key that are shrunk by asking the general engine again and again."""
-FEW = 4
-"""A proof of no more operations than this is not improved upon."""
 ORACLE = Budget(steps=200_000)
 
 
@@ -109,22 +103,7 @@ def smallest_proof(
         if 0 < len(items) <= MOST_TRIED and closed(items, everything) and impossible(first, model):
             found = tuple(_reduce(items, everything, model))
             break
-    if found is None or len(found) > FEW:
-        other = _where_values_repeat(everything, model)
-        found = other if other and (found is None or len(other) < len(found)) else found
     return found
-
-
-def _where_values_repeat(everything: list[Operation], model: Model[Any]) -> tuple[Item, ...]:
-    """Return a proof by the rules of `counterexample`, which may leave out writers that were overwritten in time."""
-    if len(everything) > MOST_SHRUNK:
-        return ()
-    by_name = {_identity(op): op for op in everything}
-    whole = History.of(everything)
-    witness = smallest_witness(whole, model, lambda some: decide_general(some, model, ORACLE))
-    if not witness or not impossible(witness, model):
-        return ()
-    return tuple(Item(by_name[_identity(op)], op) for op in witness if _identity(op) in by_name)
 
 
 def _close(start: Sequence[Operation], everything: Sequence[Operation]) -> list[Operation]:
@@ -194,11 +173,6 @@ def _identity(op: Operation) -> tuple[int, int]:
     return (op.process, op.call)
 
 
-def same_value(one: Value, other: Value) -> bool:
-    """Return whether two values are the same one: 1 is not True."""
-    return _value_key(one) == _value_key(other)
-
-
-def _value_key(value: Value) -> tuple[str, Value]:
-    """Return a key under which 1, 1.0 and True differ."""
-    return (type(value).__name__, value)
+def _value_key(value: Value) -> Hashable:
+    """Return a key under which 1 and True differ, and 1 and 1.0 do not."""
+    return typed(value)

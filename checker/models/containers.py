@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from capsize.checker.models.model import Inconsistent, Model, answered, plain, same
+from collections.abc import Hashable
+
+from capsize.checker.models.model import Inconsistent, Model, answered, plain, same, typed
 from capsize.op import Operation, Value
 
 
-class Set(Model[frozenset[Value]]):
-    """`add v`, `remove v`, `contains v`; `read`, whose result is all elements in any order.
+class Set(Model[frozenset[Hashable]]):
+    """`add v`, `remove v`, `contains v`; `read`, whose result is all elements in any order, each of them once.
 
     add and remove may answer True or False: whether they changed anything.
     """
@@ -16,29 +18,33 @@ class Set(Model[frozenset[Value]]):
     words: frozenset[str] = frozenset({"add", "remove", "contains", "read"})
     anonymous: bool = True
 
-    def init(self) -> frozenset[Value]:
+    def init(self) -> frozenset[Hashable]:
         """Return the empty set."""
         return frozenset()
 
-    def step(self, state: frozenset[Value], op: Operation) -> frozenset[Value] | Inconsistent:
+    def step(self, state: frozenset[Hashable], op: Operation) -> frozenset[Hashable] | Inconsistent:
         """Move the set."""
+        element = typed(op.value)
         if op.f in ("add", "remove"):
-            after = state | {op.value} if op.f == "add" else state - {op.value}
+            after = state | {element} if op.f == "add" else state - {element}
             if answered(op) and isinstance(op.result, bool) and op.result != (after != state):
                 return Inconsistent(f"{op.f} {plain(op.value)} answered {plain(op.result)}")
             return after
         if op.f == "contains":
-            if answered(op) and op.result is not (op.value in state):
+            if answered(op) and op.result is not (element in state):
                 return Inconsistent(f"contains {plain(op.value)} answered {plain(op.result)}")
             return state
         if op.f != "read":
             return Inconsistent(f"a set has no operation {op.f!r}")
         if not answered(op):
             return state
-        seen = frozenset(op.result) if isinstance(op.result, tuple) else frozenset[Value]()
+        listed = op.result if isinstance(op.result, tuple) else ()
+        seen = frozenset(map(typed, listed))
+        if len(seen) < len(listed):
+            return Inconsistent(f"read {plain(op.result)}, in which an element stands more than once")
         if seen == state:
             return state
-        missing, extra = sorted(map(plain, state - seen)), sorted(map(plain, seen - state))
+        missing, extra = sorted(map(_element, state - seen)), sorted(map(_element, seen - state))
         return Inconsistent(
             f"read misses {', '.join(missing) or 'nothing'} and has {', '.join(extra) or 'nothing'} too many"
         )
@@ -47,9 +53,18 @@ class Set(Model[frozenset[Value]]):
         """read and contains do."""
         return op.f in ("read", "contains")
 
-    def describe_state(self, state: frozenset[Value]) -> str:
+    def describe_state(self, state: frozenset[Hashable]) -> str:
         """Return the elements, sorted as text."""
-        return "{" + " ".join(sorted(map(plain, state))) + "}"
+        return "{" + " ".join(sorted(map(_element, state))) + "}"
+
+
+def _element(element: Hashable) -> str:
+    """Return an element as reports show it."""
+    if isinstance(element, tuple):
+        if len(element) == 2 and element[0] is bool:
+            return plain(bool(element[1]))
+        return "[" + " ".join(map(_element, element)) + "]"
+    return "nil" if element is None else str(element)
 
 
 class Counter(Model[int]):
@@ -130,7 +145,7 @@ class AppendOnlyList(Model[tuple[Value, ...]]):
         if op.f != "read":
             return Inconsistent(f"a list has no operation {op.f!r}")
         seen = () if op.result is None else op.result
-        if answered(op) and seen != state:
+        if answered(op) and not same(seen, state):
             return Inconsistent(f"read {plain(op.result)} but the list was {plain(state)}")
         return state
 

@@ -29,7 +29,7 @@ class KeyValue(Register):
             case "cas":
                 return cas_step(state, op)
             case "append":
-                return _append(state, op.value)
+                return appended(state, op.value)
             case "incr":
                 return _increment(state, op)
             case _:
@@ -40,7 +40,8 @@ class KeyValue(Register):
         return op.f in ("get", "read") or cas_observes(op)
 
 
-def _append(state: Value, item: Value) -> Value | Inconsistent:
+def appended(state: Value, item: Value) -> Value | Inconsistent:
+    """Return what an append makes of a value: strings are joined, an array gets the item, an absent key becomes it."""
     if state is None:
         return item
     if item is None:

@@ -8,9 +8,9 @@ outcomes is Jepsen's. A model whose next state is a matter of choice is a `Nonde
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from capsize.history import History
 from capsize.op import Operation, Value
@@ -86,10 +86,26 @@ def answered(op: Operation) -> bool:
 def same(one: Value, other: Value) -> bool:
     """Return whether two values are the same one: 1 is not True, though Python calls them equal.
 
-    >>> same(1, True), same(1, 1.0), same((1, 2), (1, 2))
-    (False, True, True)
+    >>> same(1, True), same(1, 1.0), same((1, 2), (1, 2)), same((1, 2), (True, 2))
+    (False, True, True, False)
     """
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+    return one == other and (one is other or typed(one) == typed(other))
+
+
+def typed(value: Any) -> Hashable:
+    """Return what two values, or two states made of values, share exactly if they are the same one.
+
+    >>> typed(1) == typed(True), typed((1,)) == typed((True,)), typed(1) == typed(1.0)
+    (False, False, True)
+    """
+    if isinstance(value, bool):
+        return (bool, value)
+    if isinstance(value, tuple):
+        return tuple(map(typed, value))
+    if isinstance(value, frozenset):
+        return frozenset(map(typed, value))
+    kept: Hashable = value
+    return kept
 
 
 def _plain(value: Value) -> str:

@@ -33,6 +33,7 @@ class History(Sequence[Operation]):
     table       the values that `columns.key`, `.value` and `.result` point into; code 0 is None
     faults      the nemesis' lines, as read
     truncated   the recording ended in a cut line (a killed run) and was read up to there
+    timed       False where the recording has no times: then positions in the order of its events stand for them
     source      the file it came from, or ""
     """
 
@@ -43,6 +44,7 @@ class History(Sequence[Operation]):
         self.table = paired.table
         self.faults = paired.faults
         self.truncated = paired.truncated
+        self.timed = paired.timed
         self.source = source
         self._extras = paired.extras
         self._split: tuple[tuple[Value, npt.NDArray[np.int64]], ...] | None = None
@@ -119,8 +121,9 @@ class History(Sequence[Operation]):
     def take(self, rows: npt.NDArray[Any]) -> History:
         """Return the history of some rows (indices or a mask); values, nodes and faults are shared."""
         part = Paired(
-            self.columns.take(rows), self.words, self.nodes, self.table, self._extras, self.faults, self.truncated
-        )
+            self.columns.take(rows), self.words, self.nodes, self.table, self._extras, self.faults, self.truncated,
+            self.timed,
+        )  # fmt: skip
         return History(part, source=self.source)
 
     def split(self) -> tuple[tuple[Value, npt.NDArray[np.int64]], ...]:

@@ -61,7 +61,10 @@ COLUMN_NAMES: tuple[str, ...] = tuple(Columns.__slots__)
 
 @dataclass(slots=True)
 class Paired:
-    """What a reader hands to a History: the columns and the tables that their codes point into."""
+    """What a reader hands to a History: the columns and the tables that their codes point into.
+
+    `timed` is False where the recording has no times and the order of its events stands for them.
+    """
 
     columns: Columns
     words: tuple[str, ...]
@@ -70,6 +73,7 @@ class Paired:
     extras: Extras = field(default_factory=Extras)
     faults: tuple[Mapping[str, Any], ...] = ()
     truncated: bool = False
+    timed: bool = True
 
 
 def freeze_array(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -332,7 +336,7 @@ class Pairing:
         for name in COLUMN_NAMES:
             freeze_array(getattr(columns, name))
         words, nodes, faults = tuple(self.words), tuple(self.nodes), tuple(self._faults)
-        return Paired(columns, words, nodes, self.table, self._extras, faults, truncated)
+        return Paired(columns, words, nodes, self.table, self._extras, faults, truncated, self.timed)
 
     def _word(self, row: int) -> str:
         return list(self.words)[self._f[row]]

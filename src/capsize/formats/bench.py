@@ -97,7 +97,7 @@ class _Reader:
         )  # fmt: skip
         for name in Columns.__slots__:
             freeze_array(getattr(columns, name))
-        return History(Paired(columns, tuple(_WORDS.values()), (), self.table), source=str(self.path))
+        return History(Paired(columns, tuple(_WORDS.values()), (), self.table, timed=False), source=str(self.path))
 
     def _column(self, tokens: Sequence[bytes], parse: Callable[[bytes], Value]) -> npt.NDArray[np.int32]:
         codes = self.codes

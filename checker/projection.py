@@ -1,0 +1,114 @@
+"""Queues and lists made small: only a few of their values looked at, and only the reads that matter.
+
+A FIFO queue from which some values are left out, with everything that was done to them, is a FIFO queue of the
+others; so is a list. So "the rest is impossible" implies "the whole is". A dequeue that never returned may have
+taken anything, so it stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from capsize.checker.budget import Budget
+from capsize.checker.general import decide_general
+from capsize.checker.models import AppendOnlyList, Model, Queue
+from capsize.checker.models.model import typed
+from capsize.checker.outcome import Illegal
+from capsize.checker.reduction import Item, impossible
+from capsize.checker.shrinking import cut
+from capsize.history import History
+from capsize.op import Operation, Value
+
+EACH = Budget(steps=30_000)
+TRIES_MAX = 400
+OPERATIONS_MAX = 100_000
+
+
+def projected(everything: Sequence[Operation], model: Model[Any], until: int | None) -> tuple[Item, ...] | None:
+    """Return the operations on the fewest values found that are impossible; None if there is no such proof."""
+    if type(model) not in (Queue, AppendOnlyList):
+        return None
+    cut_off = [
+        Item(op, op if op.ret is not None and (until is None or op.ret <= until) else cut(op))
+        for op in sorted(everything, key=lambda op: op.call)
+        if op.outcome != "fail" and (until is None or op.call <= until)
+    ]
+    narrowing = _Narrowing(cut_off, model)
+    values = list({typed(value): value for item in cut_off for value in _values(item.judged)}.values())
+    if not narrowing.impossible(values, cut_off):
+        return None
+    values = _fewest(values, lambda some: narrowing.impossible(some, cut_off))
+    items = narrowing.restrict(values, cut_off)
+    reads = [item for item in items if model.observes(item.judged)]
+    needed = _fewest(reads, lambda some: narrowing.holds(_without(items, reads, some)))
+    items = _without(items, reads, needed)
+    items = [item for item in items if item.judged.ret is not None or not model.observes(item.judged)]
+    return tuple(items) if impossible([item.judged for item in items], model) else None
+
+
+@dataclass
+class _Narrowing:
+    """Asks the general engine about fewer values, a bounded number of times."""
+
+    items: list[Item]
+    model: Model[Any]
+    tries: int = TRIES_MAX
+    operations: int = OPERATIONS_MAX
+
+    def impossible(self, values: Sequence[Value], items: list[Item]) -> bool:
+        return self.holds(self.restrict(values, items))
+
+    def holds(self, items: Sequence[Item]) -> bool:
+        if self.tries <= 0 or self.operations <= 0 or not items:
+            return False
+        self.tries -= 1
+        self.operations -= len(items)
+        history = History.of(item.judged for item in items)
+        return isinstance(decide_general(history, self.model, EACH), Illegal)
+
+    def restrict(self, values: Sequence[Value], items: list[Item]) -> list[Item]:
+        """Return what is left of the operations when only `values` are looked at."""
+        wanted = set(map(typed, values))
+        found: list[Item] = []
+        for item in items:
+            op = item.judged
+            if op.f in ("enqueue", "append"):
+                if typed(op.value) in wanted:
+                    found.append(item)
+            elif op.f == "read":
+                listed = op.result if isinstance(op.result, tuple) else ()
+                shown = tuple(value for value in listed if typed(value) in wanted)
+                found.append(Item(item.shown, replace(op, result=shown if op.outcome == "ok" else None)))
+            elif op.outcome != "ok" or op.result is None or typed(op.result) in wanted:
+                found.append(item)
+        return found
+
+
+def _values(op: Operation) -> tuple[Value, ...]:
+    if op.f in ("enqueue", "append"):
+        return (op.value,)
+    if op.f == "read":
+        return op.result if isinstance(op.result, tuple) else ()
+    return () if op.result is None else (op.result,)
+
+
+def _fewest(items: list[Any], holds: Callable[[list[Any]], bool]) -> list[Any]:
+    """Return a part of `items` that holds and from which none can be left out, if `holds` may be asked enough."""
+    size = max(1, len(items) // 2)
+    while size:
+        position = 0
+        while position < len(items):
+            fewer = items[:position] + items[position + size :]
+            if holds(fewer):
+                items = fewer
+            else:
+                position += size
+        size //= 2
+    return items
+
+
+def _without(items: list[Item], reads: list[Item], needed: list[Item]) -> list[Item]:
+    going = {id(item) for item in reads} - {id(item) for item in needed}
+    return [item for item in items if id(item) not in going]
