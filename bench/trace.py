@@ -23,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 LENGTH = struct.Struct(">I")
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = tuple(f"n{number}" for number in range(1, 6))
@@ -37,19 +39,23 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     ratios: list[float] = []
+    costs: list[float] = []
     for pair in range(asked.pairs):
         order = (True, False) if pair % 2 == 0 else (False, True)
-        rates = {trace: measure(trace, asked.seconds, asked.clients) for trace in order}
-        ratios.append(rates[True] / rates[False])
+        measured = {trace: measure(trace, asked.seconds, asked.clients) for trace in order}
+        (on, cpu_on), (off, cpu_off) = measured[True], measured[False]
+        ratios.append(on / off)
+        costs.append(cpu_on / cpu_off)
         if not asked.json:
-            told = f"trace on {rates[True]:7.0f} ops/s   off {rates[False]:7.0f} ops/s   ratio {ratios[-1]:.3f}"
-            print(f"pair {pair + 1:2}   {told}", flush=True)
+            told = f"on {on:6.0f} ops/s, {cpu_on:4.0f} us cpu   off {off:6.0f} ops/s, {cpu_off:4.0f} us cpu"
+            print(f"pair {pair + 1:2}   {told}   ratio {ratios[-1]:.3f}   of cpu {costs[-1]:.3f}", flush=True)
     low, high = interval(ratios)
-    cost = 1 - statistics.median(ratios)
+    cost, cpu = 1 - statistics.median(ratios), statistics.median(costs) - 1
     if asked.json:
-        print(json.dumps({"ratios": ratios, "median_cost": cost, "low": 1 - high, "high": 1 - low}))
+        print(json.dumps({"ratios": ratios, "median_cost": cost, "low": 1 - high, "high": 1 - low, "cpu": cpu}))
     else:
         print(f"tracing costs {cost:.1%} of the throughput (median; 95 % between {1 - high:.1%} and {1 - low:.1%})")
+        print(f"and {cpu:.1%} more processor time an operation, all nodes together (median)")
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
@@ -64,14 +70,14 @@ def interval(ratios: list[float]) -> tuple[float, float]:
     return ordered[0], ordered[-1]
 
 
-def measure(trace: bool, seconds: float, clients: int) -> float:
-    """Return the operations a second of a new cluster."""
+def measure(trace: bool, seconds: float, clients: int) -> tuple[float, float]:
+    """Return the operations a second of a new cluster, and the nodes' processor time an operation, microseconds."""
     with tempfile.TemporaryDirectory(prefix="capsize-bench-") as folder:
         ports = free_ports()
         processes = [start(Path(folder), name, ports, trace) for name in NAMES]
         try:
             wait_for_leader(ports)
-            return load(ports, seconds, clients)
+            return load(ports, seconds, clients, processes)
         finally:
             for process in processes:
                 process.kill()
@@ -129,8 +135,15 @@ def wait_for_leader(ports: dict[str, int]) -> None:
     raise SystemExit("no leader within 30 s")
 
 
-def load(ports: dict[str, int], seconds: float, clients: int) -> float:
-    """Ask as fast as answers come; return answers a second, the first second left out."""
+def processor_s(processes: list[subprocess.Popen[bytes]]) -> float:
+    """Return the processor time that these processes have used so far."""
+    return sum(sum(psutil.Process(process.pid).cpu_times()[:2]) for process in processes)
+
+
+def load(
+    ports: dict[str, int], seconds: float, clients: int, processes: list[subprocess.Popen[bytes]]
+) -> tuple[float, float]:
+    """Ask as fast as answers come; return what `measure` does, the first second left out."""
     chosen = selectors.DefaultSelector()
     for number in range(clients):
         connection = socket.create_connection(("127.0.0.1", ports[NAMES[number % len(NAMES)]]))
@@ -139,14 +152,16 @@ def load(ports: dict[str, int], seconds: float, clients: int) -> float:
         chosen.register(connection, selectors.EVENT_READ, asking)
         asking.next()
     answered = counted = 0
+    used_s: float | None = None
     began = time.monotonic()
     warm, end = began + 1.0, began + 1.0 + seconds
     while (now := time.monotonic()) < end:
         for key, _ in chosen.select(timeout=0.5):
             answered += key.data.take()
-        if now < warm:
-            counted = answered
-    return (answered - counted) / seconds
+        if now >= warm and used_s is None:
+            counted, used_s = answered, processor_s(processes)
+    done = answered - counted
+    return done / seconds, (processor_s(processes) - (used_s or 0.0)) / done * 1e6
 
 
 class Asking:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from capsize.errors import HistoryError
@@ -137,6 +137,20 @@ class StateCarrier:
         )
 
 
+def one_by_one(event: TraceEvent) -> Sequence[TraceEvent]:
+    """Return an `apply` event of several entries as several events of one entry and its state hash each.
+
+    Nodes write entries that they applied in one go, with nothing else between, as one line: x.hashes are the hashes.
+    """
+    hashes = event.x.get("hashes") if event.ev == "apply" else None
+    if hashes is None:
+        return (event,)
+    return [
+        replace(event, state=event.state._replace(applied=item["i"]), e=(item,), h=digest, x=NOTHING)
+        for item, digest in zip(event.e, hashes, strict=True)
+    ]
+
+
 def merged(state: NodeState, changed: Mapping[str, Any]) -> NodeState:
     """Return `state` with the keys of one event's "st" put over it; unknown keys are left aside.
 
@@ -174,7 +188,7 @@ def parse_trace(lines: Iterable[str | bytes | Mapping[str, Any]], *, name: str =
             if isinstance(line, str | bytes) and line[-1:] not in ("\n", b"\n"):
                 continue
             raise fault from error
-        yield event
+        yield from one_by_one(event) if event.ev == "apply" else (event,)
 
 
 def causal_order(traces: Iterable[Iterable[TraceEvent]]) -> list[TraceEvent]:

@@ -72,6 +72,8 @@ class Applying(Server):
             self.apply_entry(self.log.entry(self.applied_index + 1))
             applied = True
         if applied:
+            if self._applied:
+                self.trace_applied()
             self.applied_advanced()
 
     def apply_entry(self, entry: Entry) -> None:
@@ -79,7 +81,7 @@ class Applying(Server):
         result = self.execute(entry)
         self.applied_index = entry.index
         if self.settings.trace:
-            self.trace("apply", e=(entry,), h=self.machine.state_hash)
+            self._applied.append((entry, self.machine.state_hash))
         waiting = self.pending.pop(entry.index, None)
         if waiting is not None:
             self.answer_applied(waiting, entry, result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from .settings import Settings
 from .weather import Weather
 
 Address = tuple[str, int]
+PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class ConfigError(Exception):
@@ -164,6 +166,9 @@ class _Reader:
         value: Any = self.raw.get(key)
         if not isinstance(value, dict) or not value:
             raise self.error(key, "an object of name: [host, port]", value)
+        odd = next((name for name in value if not PLAIN_NAME.fullmatch(name)), None)
+        if odd is not None:
+            raise self.error(key, "names of letters, digits, '.', '_' and '-'", odd)
         return {name: self.address(f"{key}.{name}", address) for name, address in value.items()}
 
     def weather(self) -> Weather | None:

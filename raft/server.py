@@ -97,6 +97,8 @@ class Server:
         self._messages_sent = 0
         self._seen_state: tuple[Any, ...] = ()
         self._shown_state: State | None = None
+        self._applied: list[tuple[Entry, str]] = []
+        """Applied, and not traced yet."""
         self.check_recovered()
 
     def check_recovered(self) -> None:
@@ -135,7 +137,16 @@ class Server:
     ) -> None:
         """Note an event, with the state it leaves."""
         if self.settings.trace:
+            if self._applied:
+                self.trace_applied()
             self.effects.trace.append((event, self.traced_state(), msg, e, h, x))
+
+    def trace_applied(self) -> None:
+        """Note what was applied since the last event, in one event: entries, and the state hash after each."""
+        entries, hashes = zip(*self._applied, strict=True)
+        self._applied.clear()
+        more = {"hashes": list(hashes)} if len(hashes) > 1 else None
+        self.effects.trace.append(("apply", self.traced_state(), None, entries, hashes[-1], more))
 
     def traced_state(self) -> State:
         """Return the state as traces show it: the same object as long as nothing changed."""
@@ -241,6 +252,9 @@ class Server:
         while self.pending_writes and self.pending_writes[0].number <= number:
             pending = self.pending_writes.popleft()
             self.durable_index = self.durable_after(pending)
+            follows = bool(self.pending_writes) and self.pending_writes[0].number <= number
+            if pending.what == "log" and follows and self.pending_writes[0].what == "log":
+                continue  # one event for what one fsync covered
             if self.settings.trace and pending.what in ("meta", "log", "snap"):
                 extra: dict[str, Any] = {"what": pending.what}
                 if pending.what == "meta":

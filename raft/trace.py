@@ -8,7 +8,9 @@ by hand: this is done several times for each message, and JSON made from diction
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
@@ -29,6 +31,7 @@ from .messages import (
 
 VERSION = 1
 SHOWN_MAX = 4096
+MAPPED_BYTES = 1 << 20
 
 
 class State(NamedTuple):
@@ -93,8 +96,7 @@ class TraceWriter:
     """Appends events to a file; `lc` counts the events of one incarnation, from 1."""
 
     def __init__(self, path: Path, node: str, incarnation: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = MappedFile(path)
         self._head = f'{{"v":{VERSION},"node":{quoted(node)},"inc":{incarnation},"lc":'
         self._count = 0
         self._state: State | None = None
@@ -103,7 +105,7 @@ class TraceWriter:
         self._json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
     def write(self, events: Sequence[Traced]) -> None:
-        """Write events as lines, in one call of the system: a killed node leaves no half line but the last."""
+        """Write events as lines; on return they are in the file, whatever becomes of this process."""
         if not events:
             return
         head, count = self._head, self._count
@@ -126,7 +128,7 @@ class TraceWriter:
             lines.append(line)
         self._count = count
         lines.append("")
-        os.write(self._file, "}\n".join(lines).encode())
+        self._file.append("}\n".join(lines).encode())
 
     def _state_text(self, state: State) -> str:
         before, self._state = self._state, state
@@ -168,13 +170,73 @@ class TraceWriter:
         return f',"x":{{{",".join(parts)}}}'
 
     def close(self) -> None:
+        self._file.close()
+
+
+class MappedFile:
+    """A file of lines that grows in memory shared with the kernel: what is copied there survives SIGKILL.
+
+    A write would do the same, but lets go of the interpreter's lock each time, and the disk's thread takes it: that
+    cost more than the writing. While the file is open it ends in zeros, and after a kill too, perhaps behind half a
+    line; whoever opens it next cuts both off. Space is reserved before it is used: a full disk is an OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._end = _end_of_lines(self._file)
+        os.ftruncate(self._file, self._end)
+        self._start = self._limit = 0
+        self._map: mmap.mmap | None = None
+
+    def append(self, data: bytes) -> None:
+        """Add whole lines. Raises OSError when there is no room for them."""
+        end = self._end + len(data)
+        if end > self._limit:
+            self._grow(end)
+        assert self._map is not None
+        self._map[self._end - self._start : end - self._start] = data
+        self._end = end
+
+    def _grow(self, end: int) -> None:
+        start = self._end - self._end % mmap.ALLOCATIONGRANULARITY
+        size = max(MAPPED_BYTES, -(-(end - start) // MAPPED_BYTES) * MAPPED_BYTES)
+        if self._map is not None:
+            self._map.close()
+            self._map, self._limit = None, 0
+        if sys.platform == "linux":
+            os.posix_fallocate(self._file, start, size)
+        else:
+            os.ftruncate(self._file, start + size)
+        self._map = mmap.mmap(self._file, size, offset=start)
+        self._start, self._limit = start, start + size
+
+    def close(self) -> None:
+        """Cut off what was not used."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        os.ftruncate(self._file, self._end)
         os.close(self._file)
 
 
+def _end_of_lines(file: int) -> int:
+    """Return where the last whole line of a file ends."""
+    place = os.fstat(file).st_size
+    while place > 0:
+        start = max(0, place - 65536)
+        newline = os.pread(file, place - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        place = start
+    return 0
+
+
 # -- the messages of every day, spelt out; the others take the long way ----------------------------------------------
+# Names of nodes are plain (see config), and ids are made of them and of numbers: nothing here needs escaping.
 def _append_entries(m: AppendEntries) -> str:
     return (
-        f'{{"type":"AE","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
+        f'{{"type":"AE","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
         f'"prev":[{m.prev_index},{m.prev_term}],"n":{len(m.entries)},"commit":{m.commit},"round":{m.round}}}'
     )
 
@@ -184,36 +246,36 @@ def _append_reply(m: AppendReply) -> str:
     if not m.ok:
         conflict = f',"conflict":[{"null" if m.conflict_term is None else m.conflict_term},{m.conflict_index}]'
     return (
-        f'{{"type":"AER","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
+        f'{{"type":"AER","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
         f'"ok":{"true" if m.ok else "false"},"idx":{m.index}{conflict},"round":{m.round}}}'
     )
 
 
 def _forward(m: Forward) -> str:
     return (
-        f'{{"type":"FW","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
-        f'"rid":{quoted(m.rid)}}}'
+        f'{{"type":"FW","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
+        f'"rid":"{m.rid}"}}'
     )
 
 
 def _forward_reply(m: ForwardReply) -> str:
     return (
-        f'{{"type":"FWR","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
-        f'"rid":{quoted(m.rid)},"ok":{"true" if m.outcome == "ok" else "false"}}}'
+        f'{{"type":"FWR","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
+        f'"rid":"{m.rid}","ok":{"true" if m.outcome == "ok" else "false"}}}'
     )
 
 
 def _read_index(m: ReadIndexRequest) -> str:
     return (
-        f'{{"type":"RI","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
-        f'"rid":{quoted(m.rid)}}}'
+        f'{{"type":"RI","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
+        f'"rid":"{m.rid}"}}'
     )
 
 
 def _read_index_reply(m: ReadIndexReply) -> str:
     return (
-        f'{{"type":"RIR","id":{quoted(m.id)},"from":{quoted(m.frm)},"to":{quoted(m.to)},"term":{m.term},'
-        f'"rid":{quoted(m.rid)},"ok":{"true" if m.ok else "false"},"idx":{m.index}}}'
+        f'{{"type":"RIR","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
+        f'"rid":"{m.rid}","ok":{"true" if m.ok else "false"},"idx":{m.index}}}'
     )
 
 

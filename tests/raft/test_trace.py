@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from capsize.checker.trace import parse_trace
+from capsize.raft import trace
 from capsize.raft.log import Entry, Position
 from capsize.raft.messages import (
     AppendEntries,
@@ -73,11 +75,11 @@ def test_every_event_is_a_line_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     "message",
     [
-        AppendEntries("n1.1.1", ODD, "n2", 5, 16, 5, (Entry(17, 5, "noop"),), 12, 3),
-        AppendReply("n1.1.2", "n1", ODD, 5, True, 17, 18, None, 0, 3),
+        AppendEntries("n1.1.1", "n1", "n2", 5, 16, 5, (Entry(17, 5, "noop"),), 12, 3),
+        AppendReply("n1.1.2", "n1", "n2", 5, True, 17, 18, None, 0, 3),
         AppendReply("n1.1.3", "n1", "n2", 5, False, 16, 0, None, 9, 3),
         AppendReply("n1.1.3", "n1", "n2", 5, False, 16, 0, 4, 9, 3),
-        Forward("n1.1.4", "n1", "n2", 5, ODD, "cmd", "c", 1, "[]"),
+        Forward("n1.1.4", "n1", "n2", 5, "n1.1.7", "cmd", ODD, 1, "[]"),
         ForwardReply("n1.1.5", "n1", "n2", 5, "r", "ok", 1, "", 17),
         ForwardReply("n1.1.5", "n1", "n2", 5, "r", "fail", 1, "", 17),
         ReadIndexRequest("n1.1.6", "n1", "n2", 5, "r"),
@@ -148,3 +150,51 @@ def test_state_is_whole_first_and_then_only_what_changed(bench):
     assert tuple(state["last"]) == core.log.last
     assert tuple(state["dur"]) == core.log.last
     assert state["commit"] == core.commit_index
+
+
+def test_a_killed_writer_leaves_whole_lines_and_the_next_boot_cuts_off_the_rest(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    writer = TraceWriter(path, "n1", 1)
+    writer.write([event("recover"), event("become_follower")])
+    left = path.read_bytes()  # nobody closes it: this is what SIGKILL leaves
+    assert left.rstrip(b"\0").count(b"\n") == 2
+    assert left.endswith(b"\0")
+    assert [item.ev for item in parse_trace(path.open("rb"))] == ["recover", "become_follower"]
+    path.write_bytes(left.rstrip(b"\0") + b'{"v":1,"node":"n1","inc":1,"lc":3,"mo' + bytes(100_000))
+    writer = TraceWriter(path, "n1", 2)
+    writer.write([event("recover")])
+    writer.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["inc"], line["ev"]) for line in lines] == [(1, "recover"), (1, "become_follower"), (2, "recover")]
+
+
+def test_a_trace_longer_than_its_mapping_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(trace, "MAPPED_BYTES", 4096)
+    padded = (event("send", FIRST._replace(commit=n), x={"pad": "p" * (n % 300)}) for n in range(500))
+    events = [event("recover"), *padded]
+    events.append(event("send", x={"pad": "q" * 20_000}))
+    assert bodies(written(tmp_path / "trace.jsonl", events, at_once=7)) == told(events)
+
+
+def test_entries_applied_in_one_go_are_one_line_and_several_events(bench):
+    b = bench("n1", "n2", "n3")
+    b.elect("n1")
+    for number in range(3):
+        b.ask("n1", "append", "x", [number])
+    b.settle()
+    b.pass_time(60)
+    b.settle()
+    for name in b.names:
+        indices = [entry["i"] for line in b.events[name] if line["ev"] == "apply" for entry in line["e"]]
+        assert indices == list(range(1, b.cores[name].applied_index + 1))
+    lines = [line for name in b.names for line in b.events[name] if line["ev"] == "apply" and len(line["e"]) > 1]
+    assert lines
+    for line in lines:
+        assert len(line["x"]["hashes"]) == len(line["e"])
+        assert line["x"]["hashes"][-1] == line["h"]
+    many = {"node": "n1", "inc": 1, "lc": 4, "ev": "apply", "st": {"applied": 7, "commit": 9}, "h": "bb",
+            "e": [{"i": 6, "t": 1}, {"i": 7, "t": 1}], "x": {"hashes": ["aa", "bb"]}}  # fmt: skip
+    told_apart = list(parse_trace([many]))
+    assert [(item.state.applied, item.state.commit, item.h, item.e[0]["i"]) for item in told_apart] == [
+        (6, 9, "aa", 6), (7, 9, "bb", 7),
+    ]  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from capsize.checker.invariants import Judge
-from capsize.checker.trace import NOTHING, NodeState, TraceEvent
+from capsize.checker.trace import NOTHING, NodeState, TraceEvent, one_by_one
 from capsize.raft.configuration import Configuration
 from capsize.raft.core import Core
 from capsize.raft.events import (
@@ -341,10 +341,11 @@ class World:
             self.now_ns,
             self.now_ns,
         )
-        if self.judge is not None:
-            self.judge.feed(event)
-        if self.recorded is not None:
-            self.recorded.append(event)
+        for single in one_by_one(event) if kind == "apply" else (event,):
+            if self.judge is not None:
+                self.judge.feed(single)
+            if self.recorded is not None:
+                self.recorded.append(single)
 
     def _shown(self, entry: Entry) -> dict[str, Any]:
         """Return an entry as traces show it; the same entry is shown many times."""
