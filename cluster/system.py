@@ -122,6 +122,14 @@ class System(ABC):
         """Make `node` do `action` ("crash", "pause", …) when it next reaches `failpoint`; "off" disarms it."""
         raise NotImplementedError
 
+    def replica(self, node: Node, at: int | None) -> tuple[int, str]:
+        """Return how far `node` has applied its log, and a digest of its state there; equal states, equal digests.
+
+        Asked of every node when the run is over and healed: replicas that say the same of how far they are must have
+        the same digest. `at` is where another node is: a system that can look back answers for there.
+        """
+        raise NotImplementedError
+
     def dump_log(self, node: Node) -> tuple[Mapping[str, Any], ...]:
         """Return the stopped node's log as `{"index", "term", …}` (evidence level L2), oldest first."""
         raise NotImplementedError
@@ -141,6 +149,7 @@ OPTIONAL = (
     "snapshot",
     "failpoints",
     "arm",
+    "replica",
     "dump_log",
 )
 """The optional hooks, in the order they are listed."""

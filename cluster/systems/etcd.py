@@ -8,6 +8,7 @@ possibly stale.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from capsize.cluster.node import Command, Node
 from capsize.cluster.option import choice, number
 from capsize.cluster.revision import Found, change
 from capsize.cluster.system import NodeStatus, System
+from capsize.cluster.systems.etcd_lock import EtcdLockClient
 from capsize.errors import DefiniteError
 from capsize.op import Invocation, Reply, Value, freeze
 
@@ -42,6 +44,7 @@ class Etcd(System):
         "heartbeat_ms": "the leader's heartbeat interval, 100",
         "election_ms": "the election timeout, 1000",
         "snapshot_count": "committed entries between two snapshots, 10000",
+        "lease_s": "of a lock, 2; 0: locks without a lease, which are never lost and stay when their holder is gone",
     }
 
     def __init__(self, **options: Any) -> None:
@@ -52,6 +55,9 @@ class Etcd(System):
         self.heartbeat_ms = number(options, "heartbeat_ms", 100, least=1, most=10_000)
         self.election_ms = number(options, "election_ms", 1000, least=5 * self.heartbeat_ms, most=50_000)
         self.snapshot_count = number(options, "snapshot_count", 10_000, least=1, most=10_000_000)
+        self.lease_s = number(options, "lease_s", 2, least=0, most=3600)
+        self._joining: dict[str, str] = {}
+        """Node name -> the members it must know when it comes up as a new one."""
         self._members: dict[str, str] = {}
         """Member id -> node name, learnt from what each node says of itself."""
 
@@ -79,9 +85,9 @@ class Etcd(System):
             "--initial-advertise-peer-urls", _url(node.reach("peer")),
             "--listen-client-urls", client,
             "--advertise-client-urls", client,
-            "--initial-cluster", ",".join(f"{peer.name}={_url(peer.reach('peer'))}" for peer in self.nodes),
+            "--initial-cluster", self._joining.get(node.name, ",".join(map(_as_member, self.nodes))),
             "--initial-cluster-token", "capsize",
-            "--initial-cluster-state", "new",
+            "--initial-cluster-state", "existing" if node.name in self._joining else "new",
             "--heartbeat-interval", str(self.heartbeat_ms),
             "--election-timeout", str(self.election_ms),
             "--snapshot-count", str(self.snapshot_count),
@@ -92,6 +98,11 @@ class Etcd(System):
 
     def client(self, node: Node, process: int) -> Client:
         return EtcdClient(node, serializable=self.serializable)
+
+    def own_client(self, workload: str, node: Node, process: int) -> Client | None:
+        if workload != "lock" or not self.lease_s:
+            return None
+        return EtcdLockClient(node, EtcdClient(node, serializable=False), ttl_s=self.lease_s)
 
     def refuses(self, backend: str) -> Mapping[str, str]:
         if backend != "local":
@@ -116,6 +127,51 @@ class Etcd(System):
         ids = {name: member for member, name in self._members.items()}
         body = {"targetID": ids[target.node]}
         post_json(leader.reach("client"), "/v3/maintenance/transfer-leadership", body, timeout_s=5.0)
+
+    # -- members -------------------------------------------------------------------------------------------------
+    def members(self, node: Node) -> tuple[str, ...]:
+        return tuple(name for name in map(self._named, self._listed(node)) if name is not None)
+
+    def add_member(self, through: Node, node: Node) -> None:
+        listed = self._listed(through)
+        if any(self._named(member) == node.name for member in listed):
+            return
+        body = {"peerURLs": [_url(node.reach("peer"))]}
+        post_json(through.reach("client"), "/v3/cluster/member/add", body, timeout_s=5.0)
+        there = [name for name in map(self._named, listed) if name is not None]
+        known = [_as_member(peer) for peer in self.nodes if peer.name in (*there, node.name)]
+        self._joining[node.name] = ",".join(known)
+
+    def remove_member(self, through: Node, node: Node) -> None:
+        for member in self._listed(through):
+            if self._named(member) == node.name:
+                body = {"ID": str(member["ID"])}
+                post_json(through.reach("client"), "/v3/cluster/member/remove", body, timeout_s=5.0)
+
+    def _listed(self, node: Node) -> list[dict[str, Any]]:
+        said = post_json(node.reach("client"), "/v3/cluster/member/list", {}, timeout_s=2.0)
+        return [dict(member) for member in said.get("members", ()) if not member.get("isLearner")]
+
+    def _named(self, member: Mapping[str, Any]) -> str | None:
+        """Return our name of a member, by its address: one that has not come up yet has no name of its own."""
+        urls = set(member.get("peerURLs", ()))
+        return next((peer.name for peer in self.nodes if _url(peer.reach("peer")) in urls), None)
+
+    # -- snapshots and replicas ----------------------------------------------------------------------------------
+    def snapshot(self, node: Node) -> None:
+        """Compact all revisions up to now, and give the space back (defragment). The log is cut by `snapshot_count`."""
+        client = node.reach("client")
+        revision = post_json(client, "/v3/maintenance/status", {})["header"]["revision"]
+        with contextlib.suppress(HttpStatusError):  # compacted up to there already, perhaps by another node's request
+            post_json(client, "/v3/kv/compaction", {"revision": revision, "physical": True}, timeout_s=5.0)
+        post_json(client, "/v3/maintenance/defragment", {}, timeout_s=10.0)
+
+    def replica(self, node: Node, at: int | None) -> tuple[int, str]:
+        """Return the hash of all keys and their history (HashKV) at revision `at`, and how far that is compacted."""
+        body = {} if at is None else {"revision": str(at)}
+        said = post_json(node.reach("client"), "/v3/maintenance/hash", body, timeout_s=5.0)
+        revision = int(said["header"]["revision"]) if at is None else at
+        return revision, f"{said['hash']} compacted {said.get('compact_revision', 0)}"
 
 
 class EtcdClient(Client):
@@ -205,6 +261,10 @@ def _found(said: Any) -> Found:
 
 def _text(value: Value) -> str:
     return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+def _as_member(node: Node) -> str:
+    return f"{node.name}={_url(node.reach('peer'))}"
 
 
 def _url(address: tuple[str, int]) -> str:

@@ -17,6 +17,7 @@ from capsize.checker.checker import Checker
 from capsize.checker.health import Health
 from capsize.checker.models import MODELS
 from capsize.checker.polled import PolledState
+from capsize.checker.replicas import Replicas
 from capsize.checker.trace import TraceEvent
 from capsize.config import RunConfig
 from capsize.errors import HistoryError, StoreError
@@ -50,7 +51,7 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
     workload = lookup("workload", config.workload, WORKLOADS)(config.seed, config.nodes * config.concurrency)
     spent = budget or Budget()
     verdicts = [Health(kinds, nodes).check(history, spent)]
-    verdicts.append(_checked(PolledState(), history, spent))
+    verdicts += [_checked(checker, history, spent) for checker in (PolledState(), Replicas())]
     traces, white_box = _white_box(_traces(folder, run), history, spent)
     for checker in workload.checkers():
         verdicts.append(_explained(_checked(checker, history, spent), history, workload, traces))

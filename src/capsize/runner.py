@@ -33,6 +33,7 @@ from capsize.origin import origin
 from capsize.plan import Plan, plan, refuse_impossible
 from capsize.recorder import Recorder
 from capsize.recovery import recover
+from capsize.replicas import compare
 from capsize.runlog import logged_to
 from capsize.verdict import Verdict
 from capsize.watcher import Silent, Snapshot, Watcher
@@ -199,9 +200,7 @@ class _Run:
         holds = Holds(cluster.nodes, cluster.restart, operator)
         crashes = Crashes(cluster, holds, recorder)
         observer = Observer(cluster.statuses if operator.has("status") else None, crashes, recorder)
-        nemesis = Nemesis(
-            self.made.schedule, holds, record=recorder.nemesis, leader=operator.leader, clock=self.clock
-        )
+        nemesis = Nemesis(self.made.schedule, holds, record=recorder.nemesis, leader=operator.leader, clock=self.clock)
 
         def look(phase: str) -> None:
             load.watch()
@@ -245,6 +244,7 @@ class _Run:
             )  # fmt: skip
             if left:
                 self._say(f"warning   {left} final reads were not answered")
+            compare(cluster, recorder, interrupted=self.interruption)
         observer.stop()
         load.close()
         if recorder.failure is not None:
