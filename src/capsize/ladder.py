@@ -60,19 +60,24 @@ class Rung:
 
 LADDER = (
     Rung("kills", 5, ("kill", "partition"), {"retries": "1", "snapshot_every": "0"}),
-    Rung("weather", 5, ("isolate-leader", "halves", "kill-leader"),
-         {**TRUSTING, **CALMER, "weather": "rough", "append_max": "1", "snapshot_every": "0"}),
-    Rung("power", 3, ("power-loss", "slow-disk", "isolate-leader"),
-         {"check_quorum": "off", "parallel_append": "on", "snapshot_every": "0"}),
     Rung("snapshots", 3, ("isolate-leader", "kill", "one-way"),
          {"snapshot_every": "15", "append_max": "3", "retries": "2"}, rate=400.0, concurrency=4),
-    Rung("even", 4, ("halves", "ring", "power-loss"), {**TRUSTING, **CALMER, "snapshot_every": "40"}),
     Rung("reads", 5, ("isolate-leader", "pause-process", "bridge"),
          {**TRUSTING, "apply_delay_ms": "15"}, workload="register", rate=400.0, concurrency=3),
+    Rung("members", 5, ("remove-member", "wipe-rejoin", "isolate-leader", "transfer-leader"),
+         {"check_quorum": "off", "snapshot_every": "60"}),
+    Rung("damage", 5, ("torn-tail", "bit-flip", "kill"), {"snapshot_every": "0"}, may_end=True),
+    Rung("even", 4, ("halves", "ring", "power-loss"), {**TRUSTING, **CALMER, "snapshot_every": "40"}),
+    Rung("weather", 5, ("isolate-leader", "halves", "kill-leader"),
+         {**TRUSTING, **CALMER, "weather": "rough", "append_max": "1", "snapshot_every": "0"}),
     Rung("disks", 3, ("dead-disk", "full-disk", "power-loss"), {"disk_stall_ms": "0", "append_max": "3"},
          may_end=True),
     Rung("tails", 5, ("isolate-leader", "halves", "one-way"),
          {**TRUSTING, "append_max": "1", "snapshot_every": "25"}, rate=400.0, concurrency=3),
+    Rung("power", 3, ("power-loss", "slow-disk", "isolate-leader"),
+         {"check_quorum": "off", "parallel_append": "on", "snapshot_every": "0"}),
+    Rung("crashes", 5, ("crash-in-write", "crash-before-reply", "crash-after-append"),
+         {"retries": "2", "snapshot_every": "30"}),
 )  # fmt: skip
 
 
