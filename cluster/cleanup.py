@@ -11,23 +11,17 @@ such a process cannot be removed, and a frozen file system outlives even its las
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import re
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from capsize.cluster.agent import FITHAW, LOOP_CLR_FD, libc
 from capsize.cluster.ledger import Ledger, Owner, ledgers
+from capsize.cluster.sweep import detach, loops, thaw
 from capsize.errors import BackendError
-
-IMAGE = re.compile(r"^capsize-(?P<label>.+)-n\d+\.img( \(deleted\))?$")
 
 
 def cleanup(labels: Iterable[str] | None = None, *, force: bool = False) -> list[str]:
@@ -63,13 +57,13 @@ class Sweep:
         return (self.labels is None or label in self.labels) and (self.force or label not in self.alive)
 
     def run(self) -> list[str]:
-        for device, label in _loops():
-            if self.takes(label) and _thaw(device):
+        for device, label in loops():
+            if self.takes(label) and thaw(device):
                 self.removed.append(f"freeze of the disk {device} of run {label}")
         self.removed += self.engine.remove(self.takes)
         self._end_processes()
-        for device, label in _loops():
-            if self.takes(label) and _detach(device):
+        for device, label in loops():
+            if self.takes(label) and detach(device):
                 self.removed.append(f"loop device {device} of run {label}")
         for ledger in self.ledgers:
             if self.takes(ledger.label):
@@ -131,77 +125,6 @@ def _zombie(process: psutil.Process) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-
-
-# -- disks -------------------------------------------------------------------------------------------------------
-def _loops() -> list[tuple[str, str]]:
-    """Return (device, label) of the loop devices whose image file has a name of ours."""
-    found: list[tuple[str, str]] = []
-    for backing in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
-        with contextlib.suppress(OSError):
-            match = IMAGE.match(Path(backing.read_text().strip()).name)
-            if match:
-                found.append((f"/dev/{backing.parts[3]}", match["label"]))
-    return found
-
-
-def _thaw(device: str) -> bool:
-    """End the freeze of the file system on `device`, wherever it is mounted or was; return whether there was one.
-
-    Mounting the device once more gives a way to the file system even when no mount of it is left, or only one in
-    the mount namespace of a process that hangs.
-    """
-    if os.geteuid() != 0:
-        return False
-    place = tempfile.mkdtemp(prefix="capsize-thaw-")
-    try:
-        _make_node(device)
-        libc("mount", device.encode(), place.encode(), b"ext4", 0, None)
-    except OSError:
-        Path(place).rmdir()
-        return False
-    thawed = False
-    try:
-        root = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.ioctl(root, FITHAW, b"\0\0\0\0")
-            thawed = True
-        except OSError:
-            pass  # EINVAL: it was not frozen
-        finally:
-            os.close(root)
-    finally:
-        libc("umount2", place.encode(), 0)
-        Path(place).rmdir()
-    return thawed
-
-
-def _make_node(device: str) -> None:
-    """Make the device's file here when it was made inside a container only."""
-    if not Path(device).exists():
-        os.mknod(device, 0o660 | 0o060000, os.makedev(7, int(device.removeprefix("/dev/loop"))))
-
-
-def _detach(device: str, wait_s: float = 3.0) -> bool:
-    """Let go of a loop device that nobody mounts any more; return whether it was ours to free.
-
-    Ours free themselves when the last mount goes, which takes the kernel a moment after the last process.
-    """
-    backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")
-    deadline = time.monotonic() + wait_s
-    while backing.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if not backing.exists() or os.geteuid() != 0:
-        return not backing.exists()
-    _make_node(device)
-    handle = os.open(device, os.O_RDWR)
-    try:
-        fcntl.ioctl(handle, LOOP_CLR_FD)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return not backing.exists()
 
 
 # -- the Docker engine -------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ system's process, unmounts, removes its firewall chain and its folder.
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import json
 import logging
 import shlex
@@ -15,13 +13,12 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import paramiko
-from paramiko.pkey import UnknownKeyType
 
 from capsize.cluster import agent as agent_file
 from capsize.cluster import damage as damage_file
@@ -31,20 +28,19 @@ from capsize.cluster.backend import Backend
 from capsize.cluster.hosts import Host
 from capsize.cluster.ledger import Ledger, Owner
 from capsize.cluster.node import Node
-from capsize.cluster.orders import Agent, Answer, Send
+from capsize.cluster.orders import Agent, Send
+from capsize.cluster.ssh_connection import KEEPALIVE_S, Connector, channel_for, put_files
 from capsize.errors import BackendError, UsageError
 
 log = logging.getLogger(__name__)
 
+FILES = (agent_file.__file__, shaper_file.__file__, damage_file.__file__)
+"""What is put on a host: the agent, and what it starts."""
 FIRST_PORT = 7001
-CONNECT_S = 10.0
-TRIES = 3
-"""Connections are tried this often: an sshd that is asked by many at once drops some."""
-KEEPALIVE_S = 5.0
 DEADMAN_S = 60.0
 """An agent that hears nothing for so long takes its controller for dead."""
 SILENT_S = 15.0
-"""A connection over which a ping is unanswered for so long is taken for lost."""
+"""A connection over which nothing came for so long, though pings were sent, is taken for lost."""
 WAITS_S = 20.0
 """So long an agent whose connection was lost waits, healed, for the next one."""
 
@@ -61,12 +57,7 @@ class SshBackend(Backend):
     ) -> None:  # fmt: skip
         self.label = label
         self.hosts = tuple(hosts)
-        self.user = user or getpass.getuser()
-        self.port = port
-        self.key = key
-        self.known_hosts = known_hosts
-        self.strict = strict
-        self.sudo = sudo
+        self.way = Connector(user, port, key, known_hosts, strict, sudo)
         self.disk_mb = disk_mb
         self.nodes: tuple[AgentNode, ...] = ()
         self._no_disks = "disks were switched off" if disks is False else ""
@@ -124,7 +115,7 @@ class SshBackend(Backend):
 
     def _host(self, name: str, host: Host) -> AgentNode:
         where = f"ssh: {name} ({host.host})"
-        client = self._connect(where, host)
+        client = self.way.connect(where, host)
         with self._lock:
             self._clients[name] = client
         root = f"/var/tmp/capsize-{self.label}-{name}"
@@ -134,19 +125,16 @@ class SshBackend(Backend):
             "label": self.label, "node": name, "root": root, "disk_mb": self.disk_mb, "ends": True, "removes": True,
             "private": True, "deadman_s": DEADMAN_S, "waits_s": WAITS_S, "owner": str(Owner.this()),
         }  # fmt: skip
-        script = f"{root}/agent.py"
-        for file in (agent_file.__file__, shaper_file.__file__, damage_file.__file__):
-            self._put(client, where, Path(file), root)
-        become = "sudo -n " if self.sudo else ""
-        channel = _channel(client, f"{become}python3 -u {script} {shlex.quote(json.dumps(config))}")
+        put_files(client, where, [Path(file) for file in FILES], root)
+        script = f"python3 -u {root}/agent.py"
+        channel = channel_for(client, self.way.become(f"{script} {shlex.quote(json.dumps(config))}"), silent_s=SILENT_S)
         said: deque[str] = deque(maxlen=5)
         threading.Thread(target=_listen, args=(channel, said), name=f"stderr of {name}", daemon=True).start()
 
         def again() -> tuple[Send, Iterable[bytes]]:
-            return self._come_back(name, where, host, f"{become}python3 -u {script} --attach {root}")
+            return self._come_back(name, where, host, self.way.become(f"{script} --attach {root}"))
 
-        words = partial(_last, said)
-        agent = Agent(name, channel.sendall, channel.makefile("rb"), words, again=again)
+        agent = Agent(name, channel.sendall, channel.makefile("rb"), partial(_last, said), again=again)
         agent.order("hello", within_s=20.0)
         return AgentNode(name, agent, root, _address(host.host), self._number, lambda: self._no_disks)
 
@@ -157,14 +145,14 @@ class SshBackend(Backend):
         if self._ended.is_set():
             raise BackendError(f"{name}: the agent is gone")
         try:
-            client = self._connect(where, host)
+            client = self.way.connect(where, host)
             with self._lock:
-                self._clients[name] = client
-            channel = _channel(client, command)
-            channel.settimeout(CONNECT_S)
+                before, self._clients[name] = self._clients.get(name), client
+            if before is not None:
+                before.close()
+            channel = channel_for(client, command, silent_s=SILENT_S)
             answers = channel.makefile("rb")
             greeting = answers.readline()
-            channel.settimeout(None)
             if not greeting:
                 said = channel.makefile_stderr("rb").readline().decode(errors="replace").strip()
                 raise BackendError(said or "the agent said nothing")
@@ -177,63 +165,6 @@ class SshBackend(Backend):
             with self._lock:
                 self._lost.append(f"{told}; its agent had healed {', '.join(healed)} by itself")
         return channel.sendall, answers
-
-    def _connect(self, where: str, host: Host) -> paramiko.SSHClient:
-        """Connect, with a few tries for what may pass; a host key that is not known is refused at once."""
-        last: Exception = BackendError(f"{where}: not tried")
-        key = _private_key(self.key) if self.key is not None else None
-        for attempt in range(TRIES):
-            time.sleep(0.3 * attempt)
-            client = paramiko.SSHClient()
-            with self._told_known_hosts():
-                if self.known_hosts is not None:
-                    client.load_host_keys(str(self.known_hosts))
-                else:
-                    client.load_system_host_keys()
-            client.set_missing_host_key_policy(paramiko.RejectPolicy() if self.strict else paramiko.WarningPolicy())
-            try:
-                client.connect(
-                    host.host, host.port or self.port, host.user or self.user, timeout=CONNECT_S,
-                    banner_timeout=CONNECT_S, auth_timeout=CONNECT_S, channel_timeout=CONNECT_S,
-                    pkey=key, look_for_keys=key is None, allow_agent=key is None,
-                )  # fmt: skip
-            except paramiko.BadHostKeyException as error:
-                client.close()
-                raise BackendError(f"{where}: its host key is not the one that is known; {error}") from None
-            except paramiko.AuthenticationException as error:
-                client.close()
-                asked = f"user {host.user or self.user}, " + (f"key {self.key}" if self.key else "keys of this user")
-                raise BackendError(f"{where}: it lets us not in ({asked}): {error}") from None
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                client.close()
-                if "not found in known_hosts" in str(error):
-                    raise BackendError(
-                        f"{where}: its host key is not known; look at it and add it to known_hosts "
-                        f"(ssh-keyscan -p {host.port or self.port} {host.host})"
-                    ) from None
-                last = error
-                continue
-            transport = client.get_transport()
-            assert transport is not None
-            transport.set_keepalive(int(KEEPALIVE_S))
-            return client
-        raise BackendError(f"{where}: no connection after {TRIES} tries: {last}") from None
-
-    @contextlib.contextmanager
-    def _told_known_hosts(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except OSError as error:
-            raise BackendError(f"ssh: cannot read {self.known_hosts}: {error.strerror}") from None
-
-    def _put(self, client: paramiko.SSHClient, where: str, file: Path, root: str) -> None:
-        """Write one file of the agent's; also says early what the host lacks."""
-        channel = _channel(client, f"mkdir -p {root} && cat > {root}/{file.name} && command -v python3 >/dev/null")
-        channel.sendall(file.read_bytes())
-        channel.shutdown_write()
-        said = channel.makefile_stderr("rb").read().decode(errors="replace").strip()
-        if channel.recv_exit_status():
-            raise BackendError(f"{where}: the agent cannot be put there: {said or 'python3 is not installed'}")
 
     def _see_what_they_can(self, pool: ThreadPoolExecutor) -> None:
         """Prepare firewall and disks on every host; what one of them refuses, none has."""
@@ -249,17 +180,10 @@ class SshBackend(Backend):
             _first_failure(pool, self.nodes, "unmount")
 
     def _keep_alive(self) -> None:
-        """Let every agent hear from us, so that it ends only when we are gone; drop a connection that is silent."""
-        pings: dict[str, tuple[Future[Answer], float]] = {}
+        """Let every agent hear from us, so that it ends only when we are gone, and us from it."""
         while not self._ended.wait(KEEPALIVE_S):
             for node in self.nodes:
-                ping, since = pings.get(node.name, (None, 0.0))
-                if ping is None or ping.done():
-                    pings[node.name] = node.agent.order_async("ping"), time.monotonic()
-                elif time.monotonic() - since > SILENT_S:
-                    log.warning("%s: nothing was heard for %g s", node.name, SILENT_S)
-                    pings.pop(node.name)
-                    self._clients[node.name].close()
+                node.agent.order_async("ping")
 
     def _number(self, port: str) -> int:
         with self._lock:
@@ -290,32 +214,23 @@ class SshBackend(Backend):
             self._ledger = None
 
 
-def _private_key(path: Path) -> paramiko.PKey:
-    try:
-        return paramiko.PKey.from_path(path)
-    except paramiko.PasswordRequiredException:
-        raise BackendError(f"ssh: the key {path} has a passphrase; add it to ssh-agent and name no key") from None
-    except OSError as error:
-        raise BackendError(f"ssh: cannot read the key {path}: {error.strerror}") from None
-    except (paramiko.SSHException, UnknownKeyType, ValueError, TypeError) as error:
-        raise BackendError(f"ssh: {path} is no private key that can be used: {error}") from None
-
-
-def _channel(client: paramiko.SSHClient, command: str) -> paramiko.Channel:
-    transport = client.get_transport()
-    assert transport is not None
-    channel = transport.open_session(timeout=CONNECT_S)
-    channel.exec_command(command)
-    return channel
-
-
 def _last(said: deque[str]) -> str:
     return said[-1] if said else ""
 
 
 def _listen(channel: paramiko.Channel, said: deque[str]) -> None:
-    for line in channel.makefile_stderr("rb"):
-        said.append(line.decode(errors="replace").strip())
+    rest = b""
+    while not channel.closed:
+        try:
+            data = channel.recv_stderr(4096)
+        except TimeoutError:  # silence on stderr is what there should be
+            continue
+        except OSError:
+            return
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        said.extend(line.decode(errors="replace").strip() for line in lines)
 
 
 def _address(host: str) -> str:
