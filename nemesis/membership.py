@@ -65,10 +65,15 @@ class RemoveMember(Fault):
         return {}
 
     def probe(self, plan: Plan, holds: Holds) -> Probe:
-        """The others do not name them any more; those whose removal was refused have to be named."""
-        voters = _voters(holds, lambda voters: any(name not in voters for name in plan.targets))
-        removed = [name for name in plan.targets if voters and name not in voters]
-        return Probe(bool(removed), {"voters": list(voters), "removed": removed})
+        """Some node does not name them any more. That the removal is committed was the answer to the request."""
+        deadline = time.monotonic() + TELLS_WITHIN_S
+        while True:
+            told = holds.operator.accounts()
+            removed = [name for name in plan.targets if any(name not in voters for voters in told.values())]
+            if removed or time.monotonic() >= deadline:
+                voters = min(told.values(), key=len, default=())
+                return Probe(bool(removed), {"voters": list(voters), "removed": removed})
+            time.sleep(POLL_S)
 
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return holds.readmit(number, plan.targets)
@@ -152,14 +157,15 @@ class TransferLeadership(Moment):
         return 2
 
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
-        plan = plan_nodes(self, situation, rng)
-        if isinstance(plan, Skip):
-            return plan
         if situation.leader is None:
             return Skip("nobody leads now")
-        heirs = [name for name in plan.targets if name != situation.leader and not holds.excused(name)]
+        able = [name for name in situation.nodes if not holds.excused(name) and not holds.held("paused", name)]
+        plan = plan_nodes(self, replace(situation, nodes=tuple(able)), rng)
+        if isinstance(plan, Skip):
+            return plan
+        heirs = [name for name in plan.targets if name != situation.leader and name in able]
         if not heirs:
-            return Skip(f"{', '.join(plan.targets)} leads already, or is down")
+            return Skip(f"{', '.join(plan.targets)} leads already, or is held by another fault")
         return Plan((situation.leader, heirs[0]))
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:

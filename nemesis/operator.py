@@ -83,6 +83,16 @@ class Operator:
                 log.debug("%s does not tell its members: %s", through.name, error)
         return None
 
+    def accounts(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the voters by the account of every node that answers; some may lag behind."""
+        told: dict[str, tuple[str, ...]] = {}
+        for through in self._answering() if "members" in self._hooks else ():
+            try:
+                told[through.name] = tuple(self.system.members(through))
+            except Exception as error:  # a client call: that node tells nothing
+                log.debug("%s does not tell its members: %s", through.name, error)
+        return told
+
     def _answering(self) -> Iterator[Node]:
         """Yield the nodes that may answer, the leader first."""
         leader, _ = self.leader()
