@@ -66,7 +66,7 @@ LADDER = (
          {**TRUSTING, "apply_delay_ms": "15"}, workload="register", rate=400.0, concurrency=3),
     Rung("members", 5, ("remove-member", "wipe-rejoin", "isolate-leader", "transfer-leader"),
          {"check_quorum": "off", "snapshot_every": "60"}),
-    Rung("damage", 5, ("torn-tail", "bit-flip", "kill"), {"snapshot_every": "0"}, may_end=True),
+    Rung("damage", 5, ("torn-tail", "kill-all", "bit-flip"), {"snapshot_every": "0"}, time_limit_s=14.0, may_end=True),
     Rung("even", 4, ("halves", "ring", "power-loss"), {**TRUSTING, **CALMER, "snapshot_every": "40"}),
     Rung("weather", 5, ("isolate-leader", "halves", "kill-leader"),
          {**TRUSTING, **CALMER, "weather": "rough", "append_max": "1", "snapshot_every": "0"}),
