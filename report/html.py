@@ -19,9 +19,11 @@ import jinja2
 from markupsafe import Markup
 
 from capsize.report.argument import argued
+from capsize.report.drawings import Drawings, draw, faults_at
 from capsize.report.faults import FaultRow, fault_rows
 from capsize.report.lanes import lay_out
 from capsize.report.ledger import COLUMNS, OUTCOMES, Ledger, read_ledger
+from capsize.report.meaning import meaning_of
 from capsize.report.nodes import NodeLane, node_lanes, trace_files
 from capsize.report.plain import command_line, count, duration, in_micro, seconds, value_text, visible
 from capsize.report.witness import Contradiction, contradictions
@@ -30,10 +32,13 @@ log = logging.getLogger(__name__)
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = (
     "data.js", "view.js", "paint.js", "timeline.js", "overview.js", "plots.js",
-    "details.js", "filters.js", "pointer.js", "keys.js", "main.js",
+    "details.js", "orders.js", "filters.js", "pointer.js", "keys.js", "main.js",
 )  # fmt: skip
 MOST_SHOWN = 250_000
 """Operations drawn; of a longer history, the anomalies' keys and every n-th other operation."""
+
+MOST_ARGUED = 50
+"""Anomalies on the page; the others are in verdict.json."""
 
 AXES = {
     "safety": "No committed write lost, no stale read, no rule of Raft broken",
@@ -68,10 +73,11 @@ def render(folder: Path) -> str:
     notes += ledger.notes + _nemesis_problems(ledger)
     faults = fault_rows(ledger)
     nodes, origin = node_lanes(folder, run, ledger, faults, notes)
-    traces = [path for paths in trace_files(folder, run, [node.name for node in nodes]).values() for path in paths]
-    verdict = argued(folder, verdict, traces)
+    files = trace_files(folder, run, [node.name for node in nodes])
+    verdict = _clients_first(argued(folder, verdict, [path for paths in files.values() for path in paths]))
     anomalies = contradictions(verdict, ledger, origin)
     rows = _chosen(ledger, anomalies, notes)
+    drawings = draw(verdict, anomalies, run, files, origin, notes)
     style = _source("report.css")
     script = "(() => {\n'use strict';\n" + "\n".join(_source(name) for name in SCRIPTS) + "\n})();"
     environment = jinja2.Environment(
@@ -83,10 +89,14 @@ def render(folder: Path) -> str:
         style=Markup(style),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(embedded(_data(ledger, rows, faults, nodes, anomalies, run))),
+        data=Markup(embedded(_data(ledger, rows, faults, nodes, anomalies, drawings))),
         summary=_summary(folder, run, verdict, ledger, faults, anomalies),
         axes=_axes(verdict),
         anomalies=anomalies,
+        drawings=drawings,
+        groups=_groups(anomalies),
+        meanings=[meaning_of(anomaly.name, anomaly.details) for anomaly in anomalies],
+        held=[_held(anomaly, faults) for anomaly in anomalies],
         faults=faults,
         schedule=schedule if isinstance(schedule, list) else _list_in(schedule),
         figures=verdict.get("figures") if isinstance(verdict.get("figures"), dict) else {},
@@ -96,6 +106,16 @@ def render(folder: Path) -> str:
         outcomes=_outcomes(ledger),
         functions=sorted({ledger.word(code) for code in set(ledger.f)}),
     )
+
+
+def _clients_first(verdict: dict[str, Any]) -> dict[str, Any]:
+    """Return `verdict` with the anomalies that clients met before those that only the nodes' own events show."""
+    anomalies = verdict.get("anomalies")
+    if not isinstance(anomalies, list):
+        return verdict
+    met = [isinstance(one, dict) and bool(one.get("operations")) for one in anomalies]
+    places = sorted(range(len(anomalies)), key=lambda place: not met[place])
+    return verdict | {"anomalies": [anomalies[place] for place in places]}
 
 
 def _nemesis_problems(ledger: Ledger) -> list[str]:
@@ -204,6 +224,35 @@ def _found(anomalies: list[Contradiction]) -> str:
     return f"{count(len(anomalies), 'anomaly', 'anomalies')}: {kinds}."
 
 
+def _groups(anomalies: list[Contradiction]) -> list[tuple[str, list[int], list[int]]]:
+    """Return the anomalies by name, in order: (name, those argued in full, the others), by their place."""
+    groups: dict[str, tuple[list[int], list[int]]] = {}
+    for place, anomaly in enumerate(anomalies[:MOST_ARGUED]):
+        groups.setdefault(anomaly.name, ([], []))[0 if anomaly.leads else 1].append(place)
+    return [(name, leads, others) for name, (leads, others) in groups.items()]
+
+
+def _held(anomaly: Contradiction, faults: list[FaultRow]) -> list[str]:
+    """Return the faults that held when a rule of Raft was broken; the sentences of other anomalies say that already."""
+    times = [float(moment.at) * 1e6 for moment in anomaly.moments if moment.at not in ("", "before")]
+    if not times:
+        return []
+    return [
+        f"{fault.name} of {', '.join(fault.targets) or 'the cluster'}"
+        for fault in faults_at(faults, min(times) - 1_000, max(times) + 1_000)
+    ] or (["none"] if faults else [])
+
+
+def _orders_data(drawn: Drawings) -> dict[str, Any] | None:
+    if not drawn.lines:
+        return None
+    lines = [
+        [[[point.place, point.x, point.text] for point in points] for points in (line.points, line.refused)]
+        for line in drawn.lines
+    ]
+    return {"lines": lines, "of": drawn.of, "longest": drawn.longest, "start": drawn.start}
+
+
 def _outcomes(ledger: Ledger) -> dict[str, int]:
     return {word: ledger.outcome.count(code) for code, word in enumerate(OUTCOMES)}
 
@@ -226,7 +275,7 @@ def _chosen(ledger: Ledger, anomalies: list[Contradiction], notes: list[str]) ->
 
 def _data(
     ledger: Ledger, rows: list[int] | None, faults: list[FaultRow], nodes: list[NodeLane],
-    anomalies: list[Contradiction], run: dict[str, Any],
+    anomalies: list[Contradiction], drawings: list[Drawings],
 ) -> dict[str, Any]:  # fmt: skip
     """Return what the page's script draws: columns, with times as differences, and small tables."""
     lanes = lay_out(ledger, [node.name for node in nodes])
@@ -267,7 +316,11 @@ def _data(
             if event.get("f") == "phase" and isinstance(event.get("value"), dict)
         ],
         "anomalies": [
-            {"name": a.name, "key": a.key, "operations": [step.index for step in a.steps if step.row is not None]}
-            for a in anomalies
+            {
+                "name": a.name, "key": a.key, "operations": [step.index for step in a.steps if step.row is not None],
+                "moments": [[int(float(m.at) * 1e6), m.node] for m in a.moments if m.at not in ("", "before")],
+                "orders": _orders_data(drawn),
+            }
+            for a, drawn in zip(anomalies, drawings, strict=True)
         ],
     }  # fmt: skip

@@ -49,6 +49,18 @@ def value_text(value: Any, longest: int = LONGEST) -> str:
     return visible(text, longest)
 
 
+def middle_out(text: str, longest: int = 36) -> str:
+    """Return `text`, its middle left out when it is longer than `longest`.
+
+    >>> middle_out("read → [1, 2, 3, 4, 5, 6, 7, 8, 9]", 20)
+    'read → [1… 7, 8, 9]'
+    """
+    if len(text) <= longest:
+        return text
+    half = (longest - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
 def seconds(time_ns: float | None) -> str:
     """Return a time of the run in seconds, to the millisecond.
 

@@ -12,11 +12,12 @@ from itertools import pairwise
 from typing import Any
 
 from capsize.report.ledger import OUTCOMES, Ledger
-from capsize.report.plain import seconds, value_text, visible
+from capsize.report.plain import middle_out, seconds, value_text, visible
 
 MOST_DRAWN = 40
 MOST_OPEN = 3
 """Anomalies argued at full length; of more, the first of each name."""
+_RULE = re.compile(r" \(I\d+, [^\n]*\)\.$")
 _LINK = re.compile(r"#(\d{1,12})\b|\b(\d{1,9}\.\d{3}) s\b")
 
 
@@ -30,6 +31,7 @@ class Step:
     process: str
     node: str
     text: str
+    short: str
     outcome: str
     call_ns: int
     return_ns: int | None
@@ -119,10 +121,13 @@ def _contradiction(
     steps = [_step(number, item, ledger, places) for number, item in enumerate(operations[:MOST_DRAWN], 1)]
     details = anomaly.get("details")
     key = anomaly.get("key")
+    because = [str(line) for line in _list(anomaly.get("because"))]
+    if isinstance(details, dict) and "invariant" in details:  # the page names the rule by itself
+        because = [_RULE.sub(".", line) for line in because]
     shown = Contradiction(
         name=visible(str(anomaly.get("name", "anomaly")), 80),
         key="" if key is None else visible(key) if isinstance(key, str) else value_text(key),
-        sentences=[_linked(visible(str(line), 2000), steps) for line in _list(anomaly.get("because"))],
+        sentences=[_linked(visible(line, 2000), steps) for line in because],
         steps=steps,
         moments=[_moment(event, origin) for event in _list(anomaly.get("events")) if isinstance(event, dict)],
         details=referred(details) if isinstance(details, dict) else {},
@@ -218,13 +223,15 @@ def _step(number: int, item: dict[str, Any], ledger: Ledger, places: dict[tuple[
     if facts.get("served_by") is not None:
         told.insert(0, f"served by {visible(str(facts['served_by']), 40)}")
     back = item.get("return_ns")
+    text = describe(str(item.get("f")), item.get("value"), item.get("result"), outcome)
     return Step(
         number=number,
         row=row,
         index=ledger.index[row] if row is not None else -1,
         process=visible(str(item.get("process")), 40),
         node=visible(str(item.get("node") or ""), 40),
-        text=describe(str(item.get("f")), item.get("value"), item.get("result"), outcome),
+        text=text,
+        short=middle_out(text),
         outcome=outcome if outcome in OUTCOMES else "info",
         call_ns=_whole(item.get("call_ns")),
         return_ns=_whole(back) if isinstance(back, int | float) else None,

@@ -42,6 +42,11 @@ function showLane(row) {
   if (place.y < stage.scrollTop || place.y + place.h > stage.scrollTop + room) stage.scrollTop = Math.max(0, place.y - room / 2);
 }
 
+function showNode(name) {
+  const place = rows.find((item) => item.kind === 'node' && item.name === name);
+  if (place) stage.scrollTop = Math.max(0, place.y - (stage.clientHeight - headHeight()) / 2);
+}
+
 function fillDetails(row) {
   panel.replaceChildren();
   panel.classList.toggle('open', row >= 0);
@@ -139,8 +144,7 @@ function changeLane(direction) {                        // the operation nearest
 function back(anomaly) {                                // from the timeline to the sentence that sent us there
   const target = view.cameFrom && view.cameFrom.isConnected ? view.cameFrom : document.getElementById(`anomaly-${anomaly + 1}`);
   if (!target) return;
-  const folded = target.closest('details.anomaly');
-  if (folded) folded.open = true;
+  for (let folded = target.closest('details'); folded; folded = folded.parentElement.closest('details')) folded.open = true;
   target.scrollIntoView({ block: 'center', behavior: still.matches ? 'auto' : 'smooth' });
   target.focus({ preventScroll: true });
 }

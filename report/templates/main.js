@@ -11,11 +11,18 @@ function toggleTheme(to) {
 
 function showAnomaly(a) {
   const anomaly = raw.anomalies[a];
-  if (!anomaly.rows.length) return;
+  if (!anomaly.rows.length && !anomaly.moments.length) return;
   view.anomaly = a;
   if (view.filtered) clearFilters();
   document.getElementById('timeline').scrollIntoView({ behavior: still.matches ? 'auto' : 'smooth' });
   board.focus({ preventScroll: true });
+  if (!anomaly.rows.length) {                           // a rule of Raft was broken: the moment, on its node's lane
+    const times = anomaly.moments.map(([t]) => t);
+    glide(Math.min(...times) - 150_000, Math.max(...times) + 150_000);
+    showNode(anomaly.moments[anomaly.moments.length - 1][1]);
+    said.textContent = `${anomaly.name}: ${anomaly.moments.map(([t, node]) => `${node} at ${time(t)}`).join(', ')}`;
+    return;
+  }
   glide(...windowOf(anomaly.rows));
   view.selected = anomaly.rows[anomaly.rows.length - 1];
   fillDetails(view.selected);
@@ -63,11 +70,11 @@ readTheme();
 layOut();
 painters.push(paintTimeline, paintOverview, paintLatency, paintRate);
 setWindow(-END * 0.01, END * 1.01);
-const first = raw.anomalies.find((anomaly) => anomaly.rows.length);
-if (first) { view.anomaly = raw.anomalies.indexOf(first); const [from, to] = windowOf(first.rows); setWindow(from, to); showLane(first.rows[0]); }
+const first = raw.anomalies.find((anomaly) => anomaly.rows.length) || raw.anomalies.find((anomaly) => anomaly.moments.length);
+if (first) { view.anomaly = raw.anomalies.indexOf(first); const [from, to] = first.rows.length ? windowOf(first.rows) : [first.moments[0][0] - 400_000, first.moments[0][0] + 400_000]; setWindow(from, to); if (first.rows.length) showLane(first.rows[0]); }
 applyFilters();
 fillDetails(-1);
 for (const paint of painters) paint();
 follow();
 document.body.dataset.ready = String(Math.round(performance.now()));
-window.capsize = { view, zoom, pan, setWindow, paint: () => { for (const paint of painters) paint(); }, count: N };
+window.capsize = { orders: (a) => raw.anomalies[a].orders, moments: (a) => raw.anomalies[a].moments, view, zoom, pan, setWindow, paint: () => { for (const paint of painters) paint(); }, count: N };

@@ -45,6 +45,10 @@ function paintOverview() {
     pen.fillStyle = ink.accent;
     pen.beginPath(); pen.moveTo(at - 4, 0); pen.lineTo(at + 4, 0); pen.lineTo(at, 8); pen.fill();
   }
+  for (const anomaly of raw.anomalies) for (const [t] of anomaly.moments) {
+    pen.fillStyle = ink.accent;
+    pen.beginPath(); pen.moveTo(x(t) - 4, 0); pen.lineTo(x(t) + 4, 0); pen.lineTo(x(t), 8); pen.fill();
+  }
   const x0 = Math.max(left, x(view.t0));
   const x1 = Math.min(width, Math.max(x(view.t1), x0 + 3));
   pen.globalAlpha = 0.55;

@@ -281,6 +281,18 @@ function paintMarks(pen, width, shift) {                // search matches, the w
   if (view.matches.length && view.matches.length <= 3000) for (const i of view.matches) if (view.mask[i]) box(i, ink.mark, 1.5, 1);
   if (view.hover >= 0 && view.hover !== view.selected) box(view.hover, ink.muted, 1, 1);
   if (view.selected >= 0) box(view.selected, ink.ink, 2.5, 3);
+  raw.anomalies.forEach((anomaly, a) => {                 // where a node broke a rule: a ring on its lane
+    for (const [t, name] of anomaly.moments) {
+      const row = rows.find((item) => item.kind === 'node' && item.name === name);
+      const x = xOf(t, width);
+      if (!row || x < left - 8 || x > width + 8) continue;
+      pen.strokeStyle = ink.accent;
+      pen.lineWidth = a === view.anomaly ? 3 : 1.5;
+      pen.beginPath();
+      pen.arc(x, row.y + shift + 11.5, a === view.anomaly ? 10 : 7, 0, 7);
+      pen.stroke();
+    }
+  });
   for (const [i, list] of proves) {
     const mine = list.find(([a]) => a === view.anomaly);   // numbers only for the anomaly that is being looked at
     const at = view.mask[i] ? box(i, ink.accent, mine ? 2 : 1, 2) : null;

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # the tests find `simulated` beside them
 CHROMIUM = os.environ.get("CAPSIZE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 

@@ -1,0 +1,326 @@
+"""What went between the nodes around an anomaly: one lane a node, time going down, an arrow for every message.
+
+Drawn are the messages and events that have to do with it: the entries that its operations name, elections, restarts,
+the answers to its clients; around a broken rule, whatever the node that broke it sent and got just before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from capsize.report.moments import events_between
+from capsize.report.plain import visible
+
+LANE, ROW, TOP, LEFT = 150, 23, 44, 86
+MOST_ROWS = 60
+AROUND_NS = 30_000_000
+BEFORE_A_BREACH_NS = 150_000_000
+ELECTIONS = frozenset({"RV", "RVR", "PV", "PVR", "TN", "IS", "ISR"})
+TURNS = frozenset({
+    "recover", "stop", "become_leader", "become_candidate", "truncate", "snapshot_installed", "config", "vote_granted",
+})  # fmt: skip
+WORDS = {
+    "recover": "boots", "stop": "stops", "become_leader": "becomes leader", "become_candidate": "stands for election",
+    "become_follower": "follows", "truncate": "cuts its log", "snapshot_installed": "installs a snapshot",
+    "snapshot_taken": "takes a snapshot", "config": "changes its configuration", "vote_granted": "votes",
+    "append": "appends", "commit": "commits", "apply": "applies", "persist": "syncs",
+    "read_index": "takes a read index", "read_served": "serves a read",
+    "client_reply": "answers its client", "client_submit": "is asked",
+    "term_changed": "learns of a newer term",
+}  # fmt: skip
+NAMES = {
+    "AE": "AppendEntries", "AER": "AppendEntries reply", "RV": "RequestVote", "RVR": "vote", "PV": "pre-vote?",
+    "PVR": "pre-vote", "IS": "InstallSnapshot", "ISR": "snapshot reply", "TN": "TimeoutNow", "RI": "read index?",
+    "RIR": "read index", "FW": "forwards", "FWR": "forwarded answer",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Mark:
+    """One row of the diagram: something a node did, sent or got, or a client was told."""
+
+    at_ns: int
+    node: str
+    kind: str
+    text: str
+    message: str = ""
+    to: str = ""
+    accused: bool = False
+
+
+@dataclass(slots=True)
+class Picture:
+    """The diagram: its lanes and rows in order, and how much was left out."""
+
+    nodes: list[str]
+    marks: list[Mark] = field(default_factory=list[Mark])
+    left_out: int = 0
+    start_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A client's question or answer at a node, on the run's clock in nanoseconds."""
+
+    at_ns: int
+    node: str
+    text: str
+
+
+def around_operations(
+    traces: Mapping[str, Sequence[Path]], origin: int, nodes: Sequence[str], said: Sequence[Said],
+    entries: Iterable[tuple[int, int]],
+) -> Picture | None:  # fmt: skip
+    """Return what the nodes did about `entries` (index, term) while clients asked and were told `said`."""
+    if not said:
+        return None
+    start, end = origin + min(item.at_ns for item in said), origin + max(item.at_ns for item in said)
+    wanted = {index for index, _ in entries}
+    marks = [Mark(item.at_ns, item.node, "client", item.text) for item in said if item.node in nodes]
+    seen: set[tuple[str, str, int]] = set()
+    served = {item.node for item in said}
+    for event in events_between(traces, start - AROUND_NS // 10, end + AROUND_NS):
+        mark = _of_operations(event, wanted, seen, served)
+        if mark is not None and (mark.kind == "recv" or mark.at_ns <= end + AROUND_NS // 10):
+            mark.at_ns -= origin
+            marks.append(mark)
+    return _made(nodes, marks)
+
+
+def before_a_breach(
+    traces: Mapping[str, Sequence[Path]], origin: int, nodes: Sequence[str], accused: Sequence[Mapping[str, Any]]
+) -> Picture | None:
+    """Return what the node of the last of these events sent, got and did until it broke the rule."""
+    known = [event for event in accused if isinstance(event.get("mono"), int)]
+    if not known:
+        return None
+    last = known[-1]
+    names = {(str(event.get("node")), event.get("inc"), event.get("lc")) for event in known}
+    who = {str(event.get("node")) for event in known}
+    reads = any(str(event.get("ev")).startswith("read") or _kind(event) in ("RI", "RIR") for event in known)
+    known_up_to: dict[tuple[str, str], dict[Any, Any]] = {}
+    marks: list[Mark] = []
+    for event in events_between(traces, last["mono"] - BEFORE_A_BREACH_NS, last["mono"] + AROUND_NS // 30):
+        mine = (event["node"], event.get("inc"), event.get("lc")) in names
+        mark = _of_anybody(event)
+        if mine and mark is None:
+            mark = _mark(event, event["ev"], str(WORDS.get(event["ev"], event["ev"])).replace("_", " "))
+        message = event.get("msg")
+        if not reads and not mine and isinstance(message, dict) and _says_nothing_new(message, known_up_to):
+            continue
+        parties = {str(message.get("from")), str(message.get("to"))} if isinstance(message, dict) else {event["node"]}
+        if mark is None or not (parties & who):
+            continue
+        mark.accused = mine
+        mark.at_ns -= origin
+        marks.append(mark)
+    return _made(nodes, marks, keep_last=True)
+
+
+def _kind(event: Mapping[str, Any]) -> str:
+    message = event.get("msg")
+    return str(message.get("type")) if isinstance(message, Mapping) else ""
+
+
+def _says_nothing_new(message: dict[str, Any], known: dict[tuple[str, str], dict[Any, Any]]) -> bool:
+    """Return whether a message is a heartbeat that brings nothing, or the answer to one."""
+    kind, way = message.get("type"), (str(message.get("from")), str(message.get("to")))
+    if kind not in ("AE", "AER") or (kind == "AE" and message.get("n")):
+        return False
+    word = (kind, message.get("term"), message.get("commit"), message.get("idx"), message.get("ok"))
+    seen = known.setdefault(way, {})
+    return seen.setdefault(word, message.get("id")) != message.get("id")
+
+
+def _made(nodes: Sequence[str], marks: list[Mark], *, keep_last: bool = False) -> Picture | None:
+    marks = [mark for mark in marks if mark.node in nodes]
+    if not any(mark.kind != "client" for mark in marks):
+        return None
+    marks.sort(key=lambda mark: mark.at_ns)
+    arrived = {mark.message: mark for mark in marks if mark.kind == "recv" and mark.message}
+    sent = {mark.message for mark in marks if mark.kind == "send" and mark.message}
+    told = [mark for mark in marks if mark.kind != "recv" or mark.message not in sent]  # an arrow is one thing
+    cost = [2 if mark.kind == "send" and mark.message in arrived else 1 for mark in told]
+    order = range(len(told) - 1, -1, -1) if keep_last else sorted(range(len(told)), key=lambda k: (_rank(told[k]), k))
+    kept, room = set[int](), MOST_ROWS
+    for place in order:
+        if cost[place] <= room:
+            room -= cost[place]
+            kept.add(place)
+        elif keep_last:
+            break
+    left_out = len(told) - len(kept)
+    marks = [told[place] for place in sorted(kept)]
+    marks += [arrived[mark.message] for mark in marks if mark.kind == "send" and mark.message in arrived]
+    marks.sort(key=lambda mark: mark.at_ns)
+    lanes = [node for node in nodes if any(node in (mark.node, mark.to) for mark in marks)]
+    return Picture(lanes, marks, left_out, marks[0].at_ns if marks else 0)
+
+
+def _rank(mark: Mark) -> int:
+    """Return how much a row tells; the smallest tells most."""
+    order = ("client", "turn", "truncate", "read_served", "append", "commit", "send", "apply", "recv")
+    return order.index(mark.kind) if mark.kind in order else len(order)
+
+
+def _of_operations(
+    event: dict[str, Any], wanted: set[int], seen: set[tuple[str, str, int]], served: set[str]
+) -> Mark | None:
+    word, node = event["ev"], event["node"]
+    if word in ("send", "recv"):
+        message = event.get("msg")
+        if not isinstance(message, dict) or not _touches(message, wanted):
+            return None
+        return _message(event, message)
+    if word in TURNS:
+        return _of_anybody(event)
+    if word in ("append", "apply"):
+        places = sorted(wanted & {entry.get("i") for entry in _entries(event)})
+        return _mark(event, word, f"{WORDS[word]} {', '.join(map(str, places))}") if places else None
+    if word == "commit":
+        state = event.get("st")
+        reached = state.get("commit") if isinstance(state, dict) else None
+        fresh = [i for i in wanted if isinstance(reached, int) and reached >= i and (node, "commit", i) not in seen]
+        seen.update((node, "commit", i) for i in fresh)
+        return _mark(event, word, f"commits up to {reached}") if fresh else None
+    if word == "read_served" and node in served:
+        extra = event.get("x")
+        told = extra if isinstance(extra, dict) else {}
+        return _mark(event, word, f"serves a read, applied {visible(str(told.get('applied', '?')), 20)}")
+    return None
+
+
+def _of_anybody(event: dict[str, Any]) -> Mark | None:
+    word, message = event["ev"], event.get("msg")
+    if word in ("send", "recv") and isinstance(message, dict):
+        return _message(event, message)
+    if word in ("client_submit", "client_reply", "persist", "become_follower"):
+        return None
+    state, extra = event.get("st"), event.get("x")
+    told = state if isinstance(state, dict) else {}
+    more = extra if isinstance(extra, dict) else {}
+    text: str = WORDS.get(word) or visible(word, 40).replace("_", " ")
+    if word in ("append", "apply"):
+        places = [str(entry.get("i")) for entry in _entries(event)]
+        text += f" {places[0]}" + (f" to {places[-1]}" if len(places) > 1 else "") if places else ""
+    elif word == "commit" and "commit" in told:
+        text += f" up to {visible(str(told['commit']), 20)}"
+    elif word == "truncate" and "to" in more:
+        text += f" back to {visible(str(more['to']), 20)}"
+    elif word == "vote_granted" and "to" in more:
+        text += f" for {visible(str(more['to']), 40)}"
+    elif word == "read_index" and "index" in more:
+        text += f", {visible(str(more['index']), 20)}"
+    if "term" in told and word in ("become_leader", "become_candidate", "term_changed", "recover"):
+        text += f", term {visible(str(told['term']), 20)}"
+    return _mark(event, "turn" if word in TURNS else word, text)
+
+
+def _touches(message: dict[str, Any], wanted: set[int]) -> bool:
+    kind = message.get("type")
+    if kind in ELECTIONS:
+        return True
+    prev, count = message.get("prev"), message.get("n")
+    if kind == "AE" and isinstance(prev, list) and prev and isinstance(prev[0], int) and isinstance(count, int):
+        return any(prev[0] < index <= prev[0] + count for index in wanted)
+    if kind == "AER":
+        return message.get("idx") in wanted or message.get("ok") is False
+    return False
+
+
+def _message(event: dict[str, Any], message: dict[str, Any]) -> Mark:
+    kind = str(message.get("type"))
+    text = NAMES.get(kind, visible(kind, 20))
+    if kind == "AE":
+        prev, count = message.get("prev"), message.get("n")
+        if isinstance(prev, list) and prev and isinstance(prev[0], int) and isinstance(count, int) and count:
+            last = prev[0] + count
+            text += f" {prev[0] + 1}" + (f" to {last}" if count > 1 else "")
+        elif count == 0:
+            text = "heartbeat"
+        text += f", commit {visible(str(message.get('commit')), 20)}"
+    elif kind == "AER":
+        text = f"has up to {visible(str(message.get('idx')), 20)}" if message.get("ok") else "refuses"
+    elif kind in ("RVR", "PVR"):
+        text += " granted" if message.get("granted", message.get("ok")) else " refused"
+    text += f", term {visible(str(message.get('term')), 20)}" if kind in ELECTIONS else ""
+    mark = _mark(event, event["ev"], text)
+    mark.message, mark.to = str(message.get("id", "")), str(message.get("to", ""))
+    return mark
+
+
+def _mark(event: dict[str, Any], kind: str, text: str) -> Mark:
+    return Mark(int(event["mono"]), str(event["node"]), kind, visible(text, 120))
+
+
+def _entries(event: dict[str, Any]) -> list[dict[str, Any]]:
+    entries = event.get("e")
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def as_svg(picture: Picture, title: str) -> str:
+    """Return the diagram; colours and fonts are the page's."""
+    lane = {node: LEFT + 20 + number * LANE for number, node in enumerate(picture.nodes)}
+    arrived = {mark.message: mark for mark in picture.marks if mark.kind == "recv" and mark.message}
+    rows = sorted(picture.marks, key=lambda mark: (mark.at_ns, mark.kind == "recv"))
+    place = {id(mark): TOP + 12 + number * ROW for number, mark in enumerate(rows)}
+    width, height = LEFT + 20 + LANE * len(lane), TOP + 12 + ROW * len(rows)
+    parts = [
+        f'<svg class="messages" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">'
+        f"<title>{escape(title)}</title>",
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+        '<path d="M0 0 8 4 0 8z" class="tip"/></marker></defs>',
+        f'<text x="4" y="16" class="quiet">time</text><text x="4" y="{TOP - 14}" class="quiet">in ms</text>',
+    ]
+    for node, x in lane.items():
+        parts.append(f'<text x="{x}" y="16" class="who">{escape(visible(node, 16))}</text>')
+        parts.append(f'<line x1="{x}" y1="{TOP - 18}" x2="{x}" y2="{height}" class="lane"/>')
+    for mark in rows:
+        y, x = place[id(mark)], lane.get(mark.node, LEFT)
+        since = (mark.at_ns - picture.start_ns) / 1e6
+        parts.append(f'<text x="4" y="{y + 4}" class="quiet">{since:.2f}</text>')
+        if mark.kind in ("send", "recv"):
+            parts += _arrow(mark, lane, x, y, arrived, place)
+            continue
+        accused = " accused" if mark.accused else ""
+        shape = (
+            f'<rect x="{x - 5}" y="{y - 5}" width="10" height="10" class="dot {mark.kind}{accused}"/>'
+            if mark.kind == "client"
+            else f'<circle cx="{x}" cy="{y}" r="{7 if mark.accused else 5}" class="dot {mark.kind}{accused}"/>'
+        )
+        parts.append(f'{shape}<text x="{x + 10}" y="{y + 4}" class="told{accused}">{escape(mark.text)}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _arrow(
+    mark: Mark, lane: dict[str, int], x: int, y: int, arrived: dict[str, Mark], place: dict[int, int]
+) -> list[str]:
+    text = escape(mark.text)
+    accused = " accused" if mark.accused else ""
+    got = arrived.get(mark.message)
+    if mark.kind == "recv":
+        if id(mark) in place and got is mark and not mark.accused:
+            return []
+        dot = f'<circle cx="{x}" cy="{y}" r="4" class="dot{accused}"/>'
+        return [f'{dot}<text x="{x + 10}" y="{y + 4}" class="told">gets {text}</text>']
+    if got is not None and got.node in lane and id(got) in place:
+        x1, y1 = lane[got.node], place[id(got)]
+        side = 8 if x1 > x else -8
+        anchor = "start" if x1 > x else "end"
+        return [
+            f'<line x1="{x}" y1="{y}" x2="{x1}" y2="{y1}" class="arrow{accused}" marker-end="url(#tip)"/>'
+            f'<text x="{x + side}" y="{y - 3}" class="told small" text-anchor="{anchor}">{text}</text>'
+        ]
+    to = lane.get(mark.to, x)
+    end = x + (LANE * 0.45 if to > x else -LANE * 0.45 if to < x else LANE * 0.45)
+    anchor = "start" if end > x else "end"
+    return [
+        f'<line x1="{x}" y1="{y}" x2="{end:.0f}" y2="{y + 9}" class="arrow lost"/>'
+        f'<text x="{end:.0f}" y="{y + 13}" class="told" text-anchor="middle">✗</text>'
+        f'<text x="{x + (8 if end > x else -8)}" y="{y - 3}" class="told small" text-anchor="{anchor}">{text} '
+        f"(to {escape(visible(mark.to, 16))}, not seen to arrive)</text>"
+    ]
