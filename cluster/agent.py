@@ -1317,8 +1317,8 @@ class Agent:
         kept = os.path.join(self.root, "run", "kept")
         return {"data": os.path.join(self.disk.place, "data"), "kept": kept}
 
-    def do_damage(self, how: str, pattern: str, seed: int) -> dict[str, Any]:
-        order = {"do": "damage", "how": how, "pattern": pattern, "seed": seed, **self.stopped_data()}
+    def do_damage(self, how: str, pattern: str, seed: int, traces: list[str]) -> dict[str, Any]:
+        order = {"do": "damage", "how": how, "pattern": pattern, "seed": seed, "traces": traces, **self.stopped_data()}
         return self.part("damage.py", order)
 
     def do_repair(self, damage: dict[str, Any]) -> dict[str, Any]:

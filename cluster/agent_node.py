@@ -308,8 +308,9 @@ class AgentNode(Node):
         self._need_disk()
         return tuple(self.agent.order("power_on", within_s=20.0)["steps"])
 
-    def damage(self, how: str, *, pattern: str = "", seed: int = 0) -> Damage:
-        done = self.agent.order("damage", within_s=40.0, how=how, pattern=pattern, seed=seed)
+    def damage(self, how: str, *, pattern: str = "", seed: int = 0, traces: Sequence[str] = ()) -> Damage:
+        paths = [f"{self.log_dir}/{name}" for name in traces]
+        done = self.agent.order("damage", within_s=40.0, how=how, pattern=pattern, seed=seed, traces=paths)
         return Damage(**{item.name: done[item.name] for item in fields(Damage)})
 
     def repair(self, damage: Damage) -> bool:

@@ -5,7 +5,8 @@ One file, standard library only, Python 3.8 or newer: `python3 damage.py '{"do":
     torn    what a write that was under way leaves when the power goes: some bytes of no meaning, or zeros, behind the
             end of the file. Nothing that was synced is touched.
     flip    one bit turned over, in the first half of what the file holds: what comes behind it was written later.
-    cut     bytes taken off the end. What was synced is gone, and no checksum can tell: a copy of the data is kept.
+    cut     bytes taken off the end. What was synced is gone, and no checksum can tell: a copy of the data is kept, and
+            what the system writes into its traces before that is put back is set aside with the rest.
 
 A file that is longer than what it holds (written ahead with zeros) is taken to end behind its last byte that is not
 zero. `flip` and `torn` are undone exactly, and only where the file is still as the damage left it.
@@ -68,7 +69,7 @@ def chosen(data: str, pattern: str, least: int) -> str:
     return max(found)[2]
 
 
-def damage(data: str, kept: str, how: str, pattern: str, seed: int) -> dict[str, Any]:
+def damage(data: str, kept: str, how: str, pattern: str, seed: int, traces: list[str]) -> dict[str, Any]:
     """Do it, make it durable, and return what is needed to undo it."""
     draw = random.Random(seed)
     below = chosen(data, pattern, LEAST_BYTES[how])
@@ -93,7 +94,35 @@ def damage(data: str, kept: str, how: str, pattern: str, seed: int) -> dict[str,
         os.fsync(file.fileno())
     after = os.path.getsize(path)
     return {"how": how, "file": below, "offset": offset, "bytes": count, "size": size, "after": after,
-            "bit": bit, "mark": mark(path, offset)}  # fmt: skip
+            "bit": bit, "mark": mark(path, offset), "traces": {trace: told(trace) for trace in traces}}  # fmt: skip
+
+
+def told(trace: str) -> int:
+    """Return where the last whole line of a trace ends; it may be written ahead with zeros."""
+    if not os.path.exists(trace):
+        return 0
+    end = held(trace)
+    with open(trace, "rb") as file:
+        while end > 0:
+            start = max(0, end - BLOCK)
+            file.seek(start)
+            line = file.read(end - start).rfind(b"\n")
+            if line >= 0:
+                return start + line + 1
+            end = start
+    return 0
+
+
+def set_aside(trace: str, end: int) -> None:
+    """Move what a trace tells behind `end` to a file beside it."""
+    if not os.path.exists(trace):
+        return
+    last = told(trace)
+    with open(trace, "r+b") as file:
+        file.seek(end)
+        with open(trace + ".truncated", "ab") as aside:
+            aside.write(file.read(max(0, last - end)))
+        file.truncate(end)
 
 
 def flip(file: Any, offset: int, bit: int) -> None:
@@ -114,6 +143,8 @@ def repair(data: str, kept: str, done: dict[str, Any]) -> bool:
     """Undo it; False when the system has changed the file meanwhile, or taken it away."""
     path = os.path.join(data, done["file"])
     if done["how"] == "cut":
+        for trace, end in done["traces"].items():
+            set_aside(trace, end)
         return restored(data, kept)
     if not os.path.exists(path) or os.path.getsize(path) != done["after"] or mark(path, done["offset"]) != done["mark"]:
         return False
@@ -159,7 +190,9 @@ def main() -> None:
     order: dict[str, Any] = json.loads(sys.argv[1])
     try:
         if order["do"] == "damage":
-            answer = damage(order["data"], order["kept"], order["how"], order["pattern"], order["seed"])
+            answer = damage(
+                order["data"], order["kept"], order["how"], order["pattern"], order["seed"], order["traces"]
+            )
         else:
             answer = {"repaired": repair(order["data"], order["kept"], order["damage"])}
     except (Unfit, OSError) as error:

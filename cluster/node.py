@@ -131,6 +131,8 @@ class Damage:
     bit: int
     mark: int
     """The byte at `offset` as the damage left it."""
+    traces: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Path of a trace -> where it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,11 +303,12 @@ class Node(ABC):
         """Mount the data disk again, which replays its journal; returns ("mounted",). The process is not started."""
 
     @abstractmethod
-    def damage(self, how: str, *, pattern: str = "", seed: int = 0) -> Damage:
+    def damage(self, how: str, *, pattern: str = "", seed: int = 0, traces: Sequence[str] = ()) -> Damage:
         """Damage a file of the data directory: the newest that `pattern` matches. The process must be down.
 
         "torn": append what an unfinished write leaves; "flip": turn one bit over, well before the end; "cut": take
-        bytes off the end. What "cut" will need to be taken back is kept outside the data directory.
+        bytes off the end. What "cut" will need to be taken back is kept outside the data directory; `traces` are
+        files of the log directory from which a repair of "cut" sets aside what was told in between.
         """
 
     @abstractmethod

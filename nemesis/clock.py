@@ -17,7 +17,7 @@ from typing import Any
 
 from capsize.cluster.node import ClockReading, Node
 from capsize.errors import UsageError
-from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
+from capsize.nemesis.fault import Declined, Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
 from capsize.nemesis.process import plan_nodes
 
@@ -56,7 +56,11 @@ class ClockFault(Fault):
         def good(name: str, seen: ClockReading) -> bool:
             return seen.preloaded and self.shows(seen, plan.targets.index(name), len(plan.targets))
 
-        return _read(list(plan.targets), holds, good, wait_s=PROBE_WAIT_S)
+        wrong, told = _read(list(plan.targets), holds, good, wait_s=PROBE_WAIT_S)
+        down = [name for name in wrong if "down" in told[name]]
+        if down and len(down) == len(plan.targets):
+            raise Declined(f"other faults kept {', '.join(down)} down: nobody read the clock")
+        return Probe(len(down) == len(wrong), told)
 
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return holds.conditions.give("clock", number, plan.targets, lambda node: node.set_clock())
@@ -64,7 +68,8 @@ class ClockFault(Fault):
     def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
         free = [name for name in plan.targets if holds.conditions.in_charge("clock", name) is None]
         up = [name for name in free if not holds.excused(name)]
-        return _read(up, holds, lambda name, seen: self.is_right(seen), wait_s=2.0)
+        wrong, told = _read(up, holds, lambda name, seen: self.is_right(seen), wait_s=2.0)
+        return Probe(all("down" in told[name] for name in wrong), told)
 
     @abstractmethod
     def set(self, node: Node, place: int, count: int) -> None:
@@ -168,8 +173,10 @@ class RateTime(RateClock):
         return abs(seen.rate - 1) < RATE_OFF
 
 
-def _read(names: list[str], holds: Holds, good: Callable[[str, ClockReading], bool], *, wait_s: float) -> Probe:
-    """Read these nodes' clocks until all were as they should be once, at most `wait_s`."""
+def _read(
+    names: list[str], holds: Holds, good: Callable[[str, ClockReading], bool], *, wait_s: float
+) -> tuple[set[str], dict[str, Any]]:
+    """Read these nodes' clocks until all were as they should be once, at most `wait_s`; return those that were not."""
     deadline = time.monotonic() + wait_s
     left, told = set(names), dict[str, Any]()
     lock = threading.Lock()
@@ -191,5 +198,5 @@ def _read(names: list[str], holds: Holds, good: Callable[[str, ClockReading], bo
         errors = holds.on_each(sorted(left), read)
         told.update({name: {"error": error} for name, error in errors.items()})
         if not left or time.monotonic() >= deadline:
-            return Probe(not left, told)
+            return left, told
         time.sleep(0.1)

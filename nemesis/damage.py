@@ -30,6 +30,8 @@ from capsize.nemesis.process import look, plan_nodes
 REACTION_S = 1.5
 """How long a node is given to refuse what it finds."""
 HEAL_WAIT_S = 8.0
+ANY = ("one", "some", "minority")
+"""Targets that name nobody in particular."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,17 @@ class DamageFile(Fault):
         if isinstance(plan, Skip):
             return plan
         targets = plan.targets
+        if self.destroys and self.target in ANY:  # not whom the draw hit, but so many of those that may be hit
+            targets = situation.nodes
         free = [name for name in targets if not holds.excused(name) and not holds.busy_disk(name)]
         if not free:
-            return Skip(f"{', '.join(targets)} is down, or another fault holds its disk")
+            return Skip(f"{', '.join(plan.targets)} is down, or another fault holds its disk")
         if self.destroys:
-            free = holds.of_the_minority(free, rng)
+            free = holds.of_the_minority(free, rng, len(plan.targets))
             if not free:
                 told = ", ".join(sorted(holds.spoilt))
                 return Skip(
-                    f"{', '.join(targets)} is spared: only {told or 'nobody'} may lose what was synced in this run"
+                    f"{', '.join(plan.targets)} is spared: only {told or 'nobody'} may lose what was synced in this run"
                 )
         return Plan(tuple(free))
 

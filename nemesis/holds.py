@@ -63,7 +63,6 @@ class Holds:
         """The minority that may lose what was synced: whoever was hit first."""
         self.damages: dict[str, Damage] = {}
         """Node -> what was last done to a file of its own."""
-        self._trace_ends: dict[str, dict[str, int]] = {}
         self.ended_by: dict[str, str] = {}
         """Node -> what ended its process when it was last asked to stop."""
         self.pid_before: dict[str, int | None] = {}
@@ -336,12 +335,13 @@ class Holds:
         )
 
     # -- files -------------------------------------------------------------------------------------------------
-    def of_the_minority(self, names: Sequence[str], rng: random.Random) -> list[str]:
-        """Return those of these nodes that may lose what was synced: never more than a minority in one run."""
+    def of_the_minority(self, names: Sequence[str], rng: random.Random, most: int) -> list[str]:
+        """Return at most so many of these nodes that may lose what was synced: a minority, the same in all a run."""
         with self._lock:
-            chosen = [name for name in names if name in self.spoilt]
+            known = [name for name in names if name in self.spoilt]
+            chosen = rng.sample(known, min(len(known), most))
             more = [name for name in names if name not in self.spoilt]
-            room = (len(self._nodes) - 1) // 2 - len(self.spoilt)
+            room = min((len(self._nodes) - 1) // 2 - len(self.spoilt), most - len(chosen))
             chosen += rng.sample(more, min(len(more), max(0, room)))
             self.spoilt.update(chosen)
         return [name for name in self._nodes if name in chosen]
@@ -353,8 +353,8 @@ class Holds:
             self.damages.pop(node.name, None)
             if not node.kill():
                 raise BackendError(f"{node.name}: the process did not end")
-            self._trace_ends[node.name] = self._ends_of_traces(node) if how == "cut" else {}
-            self.damages[node.name] = node.damage(how, pattern=pattern, seed=fault)
+            traces = self.operator.system.traces(node) if self.asks else ()
+            self.damages[node.name] = node.damage(how, pattern=pattern, seed=fault, traces=traces)
             self._start(node)
 
         return self._hold("damaged", fault, names, strike)
@@ -368,24 +368,10 @@ class Holds:
         if done is not None:
             if done.how == "cut":
                 node.kill()
-                self._set_traces_aside(node)
             if not node.process().alive:
                 node.repair(done)
             self.damages.pop(node.name, None)
         self._start(node)
-
-    def _ends_of_traces(self, node: Node) -> dict[str, int]:
-        """Return how long each of the node's traces is."""
-        names = self.operator.system.traces(node) if self.asks else ()
-        sizes = node.run(["sh", "-c", 'for name; do stat -c "%s" "$name" || echo 0; done', "sh",
-                          *(f"{node.log_dir}/{name}" for name in names)]).out.split()  # fmt: skip
-        return {name: int(size) for name, size in zip(names, sizes, strict=True)}
-
-    def _set_traces_aside(self, node: Node) -> None:
-        """Take what the node told while it ran on less than it had out of its traces: nobody has heard from it."""
-        for name, size in self._trace_ends.pop(node.name, {}).items():
-            script = 'tail -c "+$(($2 + 1))" "$1" >> "$1.truncated" && truncate -s "$2" "$1"'
-            node.run(["sh", "-c", script, "sh", f"{node.log_dir}/{name}", str(size)])
 
     def heal_all(self) -> Errors:
         """Undo everything any fault still holds: links, disks, pauses, then kills."""

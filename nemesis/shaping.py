@@ -2,7 +2,8 @@
 
 Per direction: `in` is what the target hears from everybody else, `out` what everybody else hears from it. Clients are
 not touched. The probe sends packets of its own over every link and counts what became of them; a link that another
-fault has cut meanwhile is looked at when it is open again.
+fault has cut meanwhile is looked at when it is open again, and left out when it stays cut. A fault all of whose links
+stay cut did nothing, and is skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from capsize.cluster.node import Arrivals, Shape
 from capsize.errors import UsageError, no_such
-from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
+from capsize.nemesis.fault import Declined, Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
 
 DIRECTIONS = ("in", "out", "both")
@@ -108,8 +109,12 @@ class Shaping(Fault):
                 if told.get("as_it_should"):
                     del left[name]
             if not left or time.monotonic() >= deadline:
-                return Probe(not left, seen)
+                break
             time.sleep(0.1)
+        covered = [name for name in left if "cut" in seen[name]]
+        if len(covered) == len(seen):
+            raise Declined(f"other faults kept every link of {', '.join(plan.targets)} cut: nothing travelled there")
+        return Probe(len(covered) == len(left), seen)
 
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return holds.conditions.unshape(number)
