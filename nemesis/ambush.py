@@ -40,6 +40,7 @@ class Ambush:
         self._holds = holds
         self._ending = ending
         self._log: LogTail | None = None
+        self._refused: Exception | None = None
 
     def lie_in_wait(self, name: str, move: Callable[[], str | None]) -> Caught | str:
         """Arm `name` and wait; return who was caught, or why nobody was.
@@ -47,15 +48,19 @@ class Ambush:
         `move` says on whom to lie in wait from now on, when that has changed (the leader is another one); None: stay.
         """
         until = time.monotonic() + self._trigger.within_s if self._trigger.within_s else None
-        self._arm(name)
         looked = time.monotonic()
         try:
+            if not self._arm(name):
+                return f"{name} could not be armed: {self._refused}"
             while not self._ending.is_set() and (until is None or time.monotonic() < until):
                 state = self._holds.node(name).process()
                 if not state.alive:
                     if self._taken_by_others(name):
+                        self._holds.unexpect(self._number, name)
                         return f"{name} was taken down by another fault before it reached {self._trigger.place}"
                     if self._action == "crash":
+                        self._holds.keep_down(self._number, [name])
+                        self._holds.unexpect(self._number, name)
                         return Caught(name, state.code, self._said())
                     return f"{name} ended before it reached {self._trigger.place}"
                 if self._action == "pause" and state.state in ("T", "t") and not self._holds.held("paused", name):
@@ -63,9 +68,10 @@ class Ambush:
                 if time.monotonic() - looked >= LEADER_EVERY_S:
                     other = move()
                     if other is not None and other != name:
-                        self._disarm(name)
+                        self._give_up(name)
                         name = other
-                        self._arm(name)
+                        if not self._arm(name):
+                            return f"{name} could not be armed: {self._refused}"
                     looked = time.monotonic()
                 self._ending.wait(POLL_S)
         except BaseException:
@@ -80,26 +86,33 @@ class Ambush:
         if self._action == "pause" and not self._holds.held("paused", name) and node.process().alive:
             node.signal(SIGCONT)
 
-    def _arm(self, name: str) -> None:
-        self._log = LogTail(self._holds, name)
-        if self._action == "crash":
-            self._holds.keep_down(self._number, [name])  # from now on its death is no crash of its own
+    def _arm(self, name: str) -> bool:
+        """Arm `name`; one that is down or out of reach cannot be."""
         count = f"@{self._trigger.nth}" if self._trigger.nth != 1 else ""
-        self._holds.operator.arm(name, self._trigger.place, self._action + count)
-
-    def _disarm(self, name: str) -> None:
-        self._holds.operator.arm(name, self._trigger.place, "off")
         if self._action == "crash":
-            self._holds.revive(self._number, [name])  # a start does nothing to one that runs
+            self._holds.expect(self._number, name)  # from now on its death is no crash of its own
+        try:
+            self._log = LogTail(self._holds, name)
+            self._holds.operator.arm(name, self._trigger.place, self._action + count)
+        except Exception as error:  # a client call: down, cut off or frozen meanwhile
+            self._refused = error
+            self._give_up(name)
+            return False
+        return True
 
     def _give_up(self, name: str) -> None:
         """Disarm what may still be armed; a node that reached the place meanwhile is started, or goes on."""
         with contextlib.suppress(Exception):  # a clean-up: on a node that is down or out of reach nothing is armed long
             self._holds.operator.arm(name, self._trigger.place, "off")
-        if self._action == "crash":
+        self._raise(name)
+        self.release(name)
+
+    def _raise(self, name: str) -> None:
+        """Start a node that reached the place after all, when nobody waited for it any more."""
+        if self._action == "crash" and not self._holds.node(name).process().alive:
+            self._holds.keep_down(self._number, [name])
             self._holds.revive(self._number, [name])
-        else:
-            self.release(name)
+        self._holds.unexpect(self._number, name)
 
     def _taken_by_others(self, name: str) -> bool:
         return self._holds.held_by_others(name, self._number)

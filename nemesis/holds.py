@@ -56,6 +56,7 @@ class Holds:
             state: {name: set() for name in self._nodes} for state in IMPAIRED
         }
         self.conditions = Conditions(self._nodes, self.on_each)
+        self._armed: dict[str, set[int]] = {name: set() for name in self._nodes}
         self._expelled: set[str] = set()
         self._joining: set[str] = set()
         """Nodes with an empty disk that were taken in as new members, and do not vote yet."""
@@ -101,6 +102,21 @@ class Holds:
     def may_die(self, name: str) -> bool:
         """Return whether SIGKILL ends the process of `name` at once: one that hangs in a frozen disk waits for it."""
         return not (self.held("frozen", name) or self.held("slow", name))
+
+    def may_be_gone(self, name: str) -> bool:
+        """Return whether a process that is gone may be gone because of the tool: a fault, or a failpoint it armed."""
+        with self._lock:
+            return self.excused(name) or bool(self._armed[name])
+
+    def expect(self, fault: int, name: str) -> None:
+        """Note that `fault` has armed a failpoint on `name`, at which it will die."""
+        with self._lock:
+            self._armed[name].add(fault)
+
+    def unexpect(self, fault: int, name: str) -> None:
+        """End that."""
+        with self._lock:
+            self._armed[name].discard(fault)
 
     def held_by_others(self, name: str, fault: int) -> bool:
         """Return whether a fault other than `fault` may keep the process of `name` from running."""
