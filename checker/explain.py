@@ -43,6 +43,8 @@ from capsize.verdict import Anomaly, Axis, Finding, Verdict
 RENAMED = "not-linearizable"
 MOST_ASKED = 250
 """Operations of a key up to which the oracle is asked to shrink histories that nothing else understands."""
+MOST_EXPLAINED = 200
+"""Anomalies that are explained; the others are handed back as the engine gave them."""
 FEW = 4
 """A proof of no more operations than this is not improved upon."""
 GRAVITY = (
@@ -55,6 +57,10 @@ PATTERNS = (sequences.find, sets.find, queues.find, counters.find, locks.find)
 """What is looked for in the whole key, each in its own kind of object."""
 
 
+def _at_key(key: Value) -> str:
+    return "" if key is None else f"key {plain(key)}: "
+
+
 def _on(key: Value) -> str:
     return "" if key is None else f" on key {plain(key)}"
 
@@ -64,12 +70,15 @@ def explained(verdict: Verdict, history: History, model: Model[Any], *, traces: 
     if not any(anomaly.name == RENAMED for anomaly in verdict.anomalies):
         return verdict
     around = Surroundings.of(history, traces)
-    told = [(one, explain(one, history, model, around)) for one in verdict.anomalies]
+    told = [
+        (one, explain(one, history, model, around) if number < MOST_EXPLAINED else one)
+        for number, one in enumerate(verdict.anomalies)
+    ]
     told.sort(key=lambda pair: GRAVITY.index(pair[1].name) if pair[1].name in GRAVITY else len(GRAVITY))
     axes = dict(verdict.axes)
     safety = axes.get(Axis.SAFETY)
     if safety is not None:
-        replaced = {line for one, new in told if new is not one for line in one.because}
+        replaced = {f"{_at_key(one.key)}{line}" for one, new in told if new is not one for line in one.because}
         because = [line for line in safety.because if line not in replaced]
         because += [f"{new.name}{_on(new.key)}: {new.because[0]}" for one, new in told if new is not one]
         axes[Axis.SAFETY] = Finding(safety.valid, tuple(because))

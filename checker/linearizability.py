@@ -18,7 +18,7 @@ import numpy as np
 
 from capsize.checker.budget import Budget
 from capsize.checker.engines import KeyOutcome, judge_keys
-from capsize.checker.models.model import Model
+from capsize.checker.models.model import Model, plain
 from capsize.checker.outcome import Exhausted, Illegal, Legal
 from capsize.history import History
 from capsize.op import Value
@@ -63,8 +63,8 @@ def _verdict(history: History, outcomes: list[KeyOutcome]) -> Verdict:
     for item in outcomes:
         outcome = item.outcome
         if isinstance(outcome, Illegal):
-            sentence = f"{_of(item.key)}{SENTENCES.get(outcome.kind, outcome.kind)}"
-            because.append(sentence)
+            sentence = SENTENCES.get(outcome.kind, outcome.kind)
+            because.append(f"{_of(item.key)}{sentence}")
             anomalies.append(
                 Anomaly(
                     name="not-linearizable",
@@ -128,4 +128,4 @@ def _validity(item: KeyOutcome) -> Validity:
 
 
 def _of(key: Value) -> str:
-    return "" if key is None else f"key {key}: "
+    return "" if key is None else f"key {plain(key)}: "

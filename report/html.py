@@ -65,6 +65,8 @@ def render(folder: Path) -> str:
     """Return the page for the store folder `folder`."""
     notes: list[str] = []
     run = _object(folder / "run.json", notes)
+    told = run.get("notes")
+    notes += [visible(str(note)) for note in told] if isinstance(told, list) else []
     verdict = _object(folder / "verdict.json", notes)
     if not verdict:
         notes.append("The run has not been judged: `capsize check` on this folder does it.")

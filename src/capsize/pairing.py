@@ -20,6 +20,8 @@ from capsize.interning import ValueTable
 from capsize.op import Outcome
 
 OK, FAIL, INFO = 0, 1, 2
+UNTIMED_NS = 1_000_000
+"""How far apart the events of a recording without times are put, so that they can be drawn."""
 OUTCOME_CODES: dict[str, int] = {"ok": OK, "fail": FAIL, "info": INFO}
 _KINDS = {"invoke": -1, **OUTCOME_CODES}
 OUTCOME_NAMES: tuple[Outcome, ...] = ("ok", "fail", "info")
@@ -308,7 +310,7 @@ class Pairing:
         times = np.frombuffer(self._times, dtype=np.int64) if self._times else np.empty(0, np.int64)
         returns = np.frombuffer(self._returns, dtype=np.int8) if self._returns else np.empty(0, np.int8)
         if not self.timed:
-            times = np.arange(len(times), dtype=np.int64)
+            times = np.arange(len(times), dtype=np.int64) * UNTIMED_NS
         elif len(times):
             times = np.maximum.accumulate(times)  # so that times and positions say the same
         positions = closed_positions(times, returns.astype(bool))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from capsize.cli import options
+from capsize.errors import CapsizeError, UsageError
 
 if TYPE_CHECKING:
     from capsize.checker.budget import Budget
@@ -19,12 +23,18 @@ if TYPE_CHECKING:
 
 BIG_BYTES = 64 << 20
 """A file that takes long enough to read that a person should be told."""
+SAY_EVERY_S = 5.0
 
 BudgetText = Annotated[
     str,
     typer.Option("--budget", help="What one key may cost: steps, bytes or both (50M, 2GB, 50M,2GB), or none."),
 ]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="Model to judge by (capsize list models).")]
+ReportPath = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="PATH", help="Draw a page of each: an .html file, or a folder for several."),
+]
+Write = Annotated[bool, typer.Option("--write", help="Runs of the store: replace their verdict.json and report.html.")]
 FormatName = Annotated[str, typer.Option("--format", help="capsize, edn, etcd-log or bench; recognised when left out.")]
 
 
@@ -33,6 +43,8 @@ def check(
     model: ModelName = "",
     format: FormatName = "",
     budget: BudgetText = "",
+    report: ReportPath = None,
+    write: Write = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -49,11 +61,13 @@ def check(
 
         model_named(model)
     found = [path for given in paths for path in histories_in(given)]
+    _refuse_reports(found, report, write=write)
     judged: list[Judged] = []
     for number, path in enumerate(found, 1):
-        if not quiet:
-            _say_progress(path, number, len(found))
-        one = judge_one(path, model=model, format=format, budget=chosen, progress=None if quiet else _keys_judged(path))
+        say = Progress(path, number, len(found), quiet=quiet or as_json)
+        with say:
+            one = judge_one(path, model=model, format=format, budget=chosen, progress=say.keys)
+        one = _with_report(one, report, write=write, alone=len(found) == 1)
         judged.append(one)
         if not as_json:
             _print(one)
@@ -63,7 +77,7 @@ def check(
     else:
         if len(judged) > 1:
             print(_tally(judged))
-        print(f"  repeat  {_command(paths, model, format, budget)}")
+        print(f"  repeat  {_command(paths, model, format, budget, report, write=write)}")
     return code
 
 
@@ -74,7 +88,6 @@ def parse_budget(text: str) -> Budget | None:
     Budget(steps=50000000, bytes=2000000000)
     """
     from capsize.checker.budget import Budget
-    from capsize.errors import UsageError
 
     if not text:
         return None
@@ -107,30 +120,73 @@ def _tally(judged: Sequence[Judged]) -> str:
     )
 
 
-def _say_progress(path: Path, number: int, total: int) -> None:
-    size = path.stat().st_size if path.is_file() else 0
-    if size >= BIG_BYTES:
-        print(f"          reading {path} ({size >> 20} MB) · {number} of {total}", file=sys.stderr, flush=True)
+class Progress:
+    """Says on stderr what takes long: the reading of a big file, and every few seconds how far it is."""
+
+    def __init__(self, path: Path, number: int, total: int, *, quiet: bool) -> None:
+        self.path, self.quiet = path, quiet
+        self.place = f" · {number} of {total}" if total > 1 else ""
+        self.state = "reading"
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> None:
+        if self.quiet:
+            return
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if size >= BIG_BYTES:
+            self._say(f"reading {self.path} ({size >> 20} MB){self.place}")
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def keys(self, done: int, total: int) -> None:
+        """Take how many keys are judged."""
+        self.state = f"{done:,} of {total:,} {'key' if total == 1 else 'keys'} judged"
+
+    def _run(self) -> None:
+        while not self._over.wait(SAY_EVERY_S):
+            self._say(f"{self.path}: {self.state}, {time.monotonic() - self._began:.0f} s{self.place}")
+
+    def _say(self, text: str) -> None:
+        print(f"          {text}", file=sys.stderr, flush=True)
 
 
-def _keys_judged(path: Path) -> Any:
-    """Return what says on stderr, every few seconds, how many keys are judged."""
-    import time
-
-    said = time.monotonic()
-
-    def say(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > 5:
-            said = time.monotonic()
-            print(f"          {path}: {done:,} of {total:,} keys judged", file=sys.stderr, flush=True)
-
-    return say
+def _refuse_reports(found: Sequence[Path], report: Path | None, *, write: bool) -> None:
+    """Raise UsageError for a page that several histories would share, and for a file that is no run."""
+    if report is not None and len(found) > 1 and report.suffix.lower() in (".html", ".htm"):
+        raise UsageError(f"--report: {len(found)} histories and one page {report}; expected a folder")
+    files = [path for path in found if not path.is_dir()]
+    if write and files:
+        raise UsageError(f"--write: {files[0]} is no run of the store; draw its page with --report PATH")
 
 
-def _command(paths: Sequence[Path], model: str, format: str, budget: str) -> str:
+def _with_report(one: Judged, target: Path | None, *, write: bool, alone: bool) -> Judged:
+    """Return `one` with its page drawn, if that was asked for and it was judged; a page that fails is a warning."""
+    drawn: Path | None = None
+    if one.verdict is not None and (target is not None or write):
+        from capsize.cli.pages import page_path, write_page, write_run
+
+        try:
+            if write:
+                drawn = write_run(one)
+            if target is not None:
+                drawn = page_path(target, one, alone=alone)
+                write_page(one, drawn)
+        except CapsizeError as error:
+            print(f"capsize: {error}", file=sys.stderr)
+            drawn = None
+    return replace(one, history=None, report=drawn)
+
+
+def _command(paths: Sequence[Path], model: str, format: str, budget: str, report: Path | None, *, write: bool) -> str:
     words = ["capsize", "check", *map(str, paths)]
-    for flag, value in (("--model", model), ("--format", format), ("--budget", budget)):
+    asked = (("--model", model), ("--format", format), ("--budget", budget), ("--report", str(report or "")))
+    for flag, value in asked:
         if value:
             words += [flag, value]
+    if write:
+        words.append("--write")
     return shlex.join(words)

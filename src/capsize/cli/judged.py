@@ -13,12 +13,15 @@ from capsize.errors import CapsizeError, UsageError
 
 if TYPE_CHECKING:
     from capsize.checker.budget import Budget
+    from capsize.checker.models import Model
+    from capsize.history import History
     from capsize.verdict import Verdict
 
 SUFFIXES = frozenset({".jsonl", ".edn", ".log", ".txt"})
 """What is looked at in a folder; a file that is named is always looked at."""
 
 ANOMALIES_SHOWN = 5
+REASONS_SHOWN = 6
 GRAVITY = (1, 255, 254, 2, 0)
 """Exit codes, the gravest first."""
 
@@ -27,7 +30,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What came of one path: a verdict, or an error; `seconds` are those of reading and of judging."""
+    """What came of one path: a verdict, or an error; `seconds` are those of reading and of judging.
+
+    `history` is kept for the report of a file, `report` is where that was written.
+    """
 
     path: Path
     verdict: Verdict | None = None
@@ -37,6 +43,8 @@ class Judged:
     operations: int = 0
     keys: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
+    history: History | None = None
+    report: Path | None = None
 
     @property
     def word(self) -> str:
@@ -57,7 +65,7 @@ class Judged:
         ]  # fmt: skip
         lines = [f"{self.word:<8} {' · '.join(part for part in parts if part)}"]
         for anomaly in self.verdict.anomalies[:ANOMALIES_SHOWN]:
-            key = "" if anomaly.key is None else f"  key {anomaly.key}"
+            key = "" if anomaly.key is None else f"  key {_plain(anomaly.key)}"
             first, *more = anomaly.because or ("",)
             lines.append(f"  {anomaly.name}{key}: {first}")
             lines += [f"      {reason}" for reason in more]
@@ -65,7 +73,13 @@ class Judged:
             lines.append(f"  … and {len(self.verdict.anomalies) - ANOMALIES_SHOWN} more (--json has all)")
         for axis, finding in self.verdict.axes.items():
             if finding.valid == "unknown" or (finding.valid is False and not self.verdict.anomalies):
-                lines += [f"  {axis}: {reason}" for reason in finding.because]
+                lines += [f"  {axis}: {reason}" for reason in finding.because[:REASONS_SHOWN]]
+                if len(finding.because) > REASONS_SHOWN:
+                    lines.append(
+                        f"  {axis}: … and {len(finding.because) - REASONS_SHOWN} more reasons (--json has all)"
+                    )
+        if self.report is not None:
+            lines.append(f"  report  {self.report}")
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -75,7 +89,15 @@ class Judged:
             return data | {"error": self.error}
         assert self.verdict is not None
         figures = {"model": self.model, "operations": self.operations, "keys": self.keys}
+        if self.report is not None:
+            figures["report"] = str(self.report)
         return data | figures | {"verdict": self.verdict.to_json()}
+
+
+def _plain(key: Any) -> str:
+    from capsize.checker.models.model import plain
+
+    return plain(key)
 
 
 def histories_in(path: Path) -> list[Path]:
@@ -131,14 +153,27 @@ def _judge_file(path: Path, model: str, format: str, budget: Budget | None, prog
         words = ", ".join(sorted({history.words[code] for code in set(history.columns.f.tolist())})) or "none"
         raise UsageError(f"{path}: no model has the operations {words}; name one with --model (capsize list models)")
     chosen = model_named(name)
+    if progress is not None:
+        progress(0, len(history.split()))
     verdict = check_linearizable(history, chosen, budget=budget, progress=progress)
-    if verdict.anomalies:
-        from capsize.checker.explain import explained
-
-        verdict = explained(verdict, history, chosen)
+    verdict = _explained(verdict, history, chosen)
     verdict = _only_with_evidence(verdict, int((history.columns.outcome == 0).sum()))
     seconds = (read - began, time.perf_counter() - read)
-    return Judged(path, verdict, "", verdict.exit_code, name, len(history), len(history.split()), seconds)
+    keys = len(history.split())
+    return Judged(path, verdict, "", verdict.exit_code, name, len(history), keys, seconds, history)
+
+
+def _explained(verdict: Verdict, history: History, model: Model[Any]) -> Verdict:
+    """Return the verdict with its anomalies explained; as it is when that breaks."""
+    if not verdict.anomalies:
+        return verdict
+    from capsize.checker.explain import explained
+
+    try:
+        return explained(verdict, history, model)
+    except Exception:  # around a checker: what was found stands, explained or not
+        traceback.print_exc()
+        return verdict
 
 
 def _judge_run(path: Path, budget: Budget | None) -> Judged:

@@ -19,7 +19,7 @@ from capsize.formats.blocks import blocks_of_lines
 from capsize.history import History
 from capsize.interning import NONE, ValueTable
 from capsize.op import Value
-from capsize.pairing import INFO, OK, Columns, Paired, freeze_array
+from capsize.pairing import INFO, OK, UNTIMED_NS, Columns, Paired, freeze_array
 
 _FIELDS = 9
 _WORDS = {b"r": "read", b"w": "write", b"c": "cas", b"g": "get", b"p": "put", b"a": "append"}
@@ -91,9 +91,10 @@ class _Reader:
             process, f, key, value, result, outcome, call, ret = (
                 column[order] for column in (process, f, key, value, result, outcome, call, ret)
             )
+        call_ns, return_ns = call * UNTIMED_NS, np.where(ret < 0, -1, ret * UNTIMED_NS)
         columns = Columns(
-            np.arange(len(call), dtype=np.int64), process, f, key, value, result, outcome, call, ret, call, ret,
-            np.full(len(call), -1, dtype=np.int32),
+            np.arange(len(call), dtype=np.int64), process, f, key, value, result, outcome, call, ret,
+            call_ns, return_ns, np.full(len(call), -1, dtype=np.int32),
         )  # fmt: skip
         for name in Columns.__slots__:
             freeze_array(getattr(columns, name))

@@ -1,11 +1,12 @@
-"""Read capsize's own `history.jsonl`, version 1 (docs/history-format.md), block by block."""
+"""Read and write capsize's own `history.jsonl`, version 1 (docs/history-format.md), block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from capsize.errors import HistoryError
@@ -128,3 +129,64 @@ def _parse_block(path: Path, first_line: int, block: bytes, *, tolerate_cut: boo
             )
         events.append(event)
     return events, False
+
+
+def write_jsonl(history: History, path: Path) -> None:
+    """Write `history`, whatever it was read from, as our own format.
+
+    What never returned is left without a completion. Positions become the order of the lines; they keep their order.
+    """
+    header = orjson.dumps({"capsize": "history", "version": VERSION})
+    with path.open("wb") as file:
+        file.write(header + b"\n")
+        lines: list[bytes] = []
+        for number, event in enumerate(_events(history)):
+            lines.append(orjson.dumps({"index": number, **event}, option=orjson.OPT_NON_STR_KEYS, default=str))
+            if len(lines) >= LINES_AT_ONCE:
+                file.write(b"\n".join(lines) + b"\n")
+                lines.clear()
+        file.write(b"\n".join([*lines, b""]))
+
+
+LINES_AT_ONCE = 10_000
+
+
+def _events(history: History) -> Iterator[dict[str, Any]]:
+    """Yield the events in their order; the nemesis' where their time is."""
+    columns = history.columns
+    returned = np.flatnonzero(columns.ret >= 0)
+    positions = np.concatenate([columns.call, columns.ret[returned]])
+    rows = np.concatenate([np.arange(len(history)), returned])
+    calls = np.arange(len(positions)) < len(history)
+    faults = sorted((_at(fault), number) for number, fault in enumerate(history.faults))
+    for place in np.argsort(positions, kind="stable").tolist():
+        op = history.operation(int(rows[place]))
+        time_ns = op.call_ns if calls[place] else op.return_ns
+        assert time_ns is not None
+        while faults and faults[0][0] <= time_ns:
+            yield _nemesis(history.faults[faults.pop(0)[1]])
+        event: dict[str, Any] = {"time_ns": time_ns, "process": op.process, "f": op.f}
+        if op.node is not None:
+            event["node"] = op.node
+        if calls[place]:
+            event |= {"type": "invoke"} | {
+                word: value for word, value in (("key", op.key), ("value", op.value)) if value is not None
+            }
+            if op.meta.get("final") is True:
+                event["final"] = True
+        else:
+            event["type"] = op.outcome
+            known = (("result", op.result), ("error", op.error), ("meta", dict(op.meta) or None))
+            event |= {word: value for word, value in known if value is not None}
+        yield event
+    for _, number in faults:
+        yield _nemesis(history.faults[number])
+
+
+def _at(fault: Mapping[str, Any]) -> int:
+    time_ns = fault.get("time_ns")
+    return time_ns if isinstance(time_ns, int) else 0
+
+
+def _nemesis(fault: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{str(word): value for word, value in fault.items() if word != "index"}, "process": NEMESIS}
