@@ -14,7 +14,7 @@ import numpy.typing as npt
 from capsize.checker import strings_kernel as kernel
 from capsize.checker.columns import APPEND, CAS, CAS_FAILED, READ, WRITE, Ints, KeyColumns, Slots
 from capsize.checker.compiled import sealed, worth_compiling
-from capsize.checker.depth_first import Appends
+from capsize.checker.depth_first import Appends, graph_of
 from capsize.checker.models.model import plain
 from capsize.checker.strings import COMPILE_FROM, Texts, hash_table, texts_of, values_of
 from capsize.interning import NONE, ValueTable
@@ -170,17 +170,12 @@ def string_states(
     hopeless = read & (numbered < 0) & (columns.ret >= 0) & (kind != CAS_FAILED)
     keys = keys.copy()
     keys[columns.key[hopeless]] = False
-    edge, sibling = lists(edges[:, 0], count)
-    parent = np.full(count, -1, dtype=np.int32)
-    parent[edges[:, 2]] = edges[:, 0]
-    if not len(edges):
-        edges = np.full((1, 3), -1, dtype=np.int32)
     states = replace(columns, a=numbered, b=state_of[b], initial=state_of[columns.initial])
     # A pending cas from, or a failed cas of, what cannot be there says nothing.
     idle = inside & (numbered < 0) & ((kind == CAS) | (kind == CAS_FAILED))
     if bool(idle.any()):
         states = states.take(np.flatnonzero(~idle))
-    return states, keys, Appends(edge, sibling, edges[:, 1].copy(), edges[:, 2].copy(), parent)
+    return states, keys, graph_of(edges, count)
 
 
 def _grow(

@@ -24,18 +24,26 @@ THREADS_FROM = 100_000
 """Operations from which keys are tried on all cores at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Appends:
-    """What appending leads to: lists of edges for each state, and the state one item before."""
-
-    edge: Slots
-    sibling: Slots
-    token: Slots
-    target: Slots
-    parent: Slots
+Appends = Slots
+"""What appending leads to, in one array: the number of states n; per state the place of its first edge, or -1; per
+state the state one item before, or -1; then the edges, each with the place of the next one, the item, the next state.
+"""
+NO_APPENDS: Appends = np.zeros(1, dtype=np.int32)
 
 
-NO_APPENDS = Appends(*(np.full(1, -1, dtype=np.int32) for _ in range(5)))
+def graph_of(edges: Slots, states: int) -> Appends:
+    """Return the edges (state, item, next state) as an `Appends`."""
+    head = 1 + 2 * states
+    graph = np.full(head + 3 * len(edges), -1, dtype=np.int32)
+    graph[0] = states
+    edges = edges[np.argsort(edges[:, 0], kind="stable")]
+    place = head + 3 * np.arange(len(edges), dtype=np.int32)
+    first = np.append(True, edges[1:, 0] != edges[:-1, 0])[: len(edges)]
+    graph[1 + edges[first, 0]] = place[first]
+    graph[1 + states + edges[:, 2]] = edges[:, 0]
+    graph[head + 3 * np.flatnonzero(~first) - 3] = place[~first]
+    graph[head + 1 :: 3], graph[head + 2 :: 3] = edges[:, 1], edges[:, 2]
+    return graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ def _find(columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, 
     kernel.FIND_ORDERS(
         compiled,
         columns.kind, columns.a, columns.b, columns.ret, columns.initial, wants,
-        appends.edge, appends.sibling, appends.token, appends.target, appends.parent,
+        appends,
         start, events, at if positions >= len(events) else some(len(events)),
         some(count, np.int8), some(count + 1), some(count + 1), some(count),
         some(2 * longest),

@@ -21,7 +21,7 @@ FAR = 10
 """The rank of a state from which nothing is known to lead to what is observed next."""
 
 
-def follow(state: int, kind: int, a: int, b: int, edge: Any, sibling: Any, token: Any, target: Any) -> int:
+def follow(state: int, kind: int, a: int, b: int, graph: Any) -> int:
     """The state after an update; -2 if it cannot happen."""
     if kind == 1:
         return a
@@ -29,50 +29,44 @@ def follow(state: int, kind: int, a: int, b: int, edge: Any, sibling: Any, token
         return b if state == a else -2
     if state < 0:
         return -1
-    at = edge[state]
-    while at >= 0 and token[at] != a:
-        at = sibling[at]
-    return target[at] if at >= 0 else -1
+    edge = graph[1 + state]
+    while edge >= 0:
+        if graph[edge + 1] == a:
+            return int(graph[edge + 2])
+        edge = graph[edge]
+    return -1
 
 
-def distance(state: int, wanted: int, parent: Any) -> int:
-    """How many appends lead from `state` to `wanted`; FAR if they cannot."""
-    steps = 0
-    while wanted >= 0 and steps < 8:
+def distance(state: int, wanted: int, graph: Any) -> int:
+    """How many appends lead from `state` to `wanted`; 10 (FAR) if they cannot."""
+    if state == wanted:
+        return 0
+    steps, states = 1, graph[0]
+    while 0 <= wanted < states and steps < 8:
+        wanted = graph[1 + states + wanted]
         if state == wanted:
-            return steps
-        if wanted >= len(parent):
-            break
-        wanted = parent[wanted]
+            return steps if state >= 0 else 10
         steps += 1
     return 10
 
 
-def outlook(
-    state: int, sought: int, coming: int, ahead: Any, events: Any, a: Any, parent: Any, turns: int
-) -> int:  # fmt: skip
-    """How far `state` is from what is sought, or else from what those observe who are called next."""
-    if sought != -3:
-        return distance(state, sought, parent)
-    if state < 0:
-        return 10
-    for turn in range(turns):
-        if coming < 0 or (turn > 0 and len(parent) == 1):
-            break
-        steps = distance(state, a[events[coming] >> 1], parent) + 2 * turn
-        if steps < 10:
-            return steps
-        coming = ahead[coming]
-    return 10
+def outlook(state: int, first: int, second: int, third: int, graph: Any) -> int:
+    """How far `state` is from what is observed first, or else next."""
+    steps = distance(state, first, graph)
+    if steps == 10 and graph[0] > 0:
+        steps = distance(state, second, graph) + 2
+        if steps >= 10:
+            steps = distance(state, third, graph) + 4
+    return steps if steps < 10 else 10
 
 
-def is_wanted(state: int, kind: Any, a: Any, status: Any, behind: Any, end_of_list: int, parent: Any) -> bool:
+def is_wanted(state: int, kind: Any, a: Any, status: Any, behind: Any, end_of_list: int, graph: Any) -> bool:
     """Whether an open operation observes `state`, or something that appends lead to from there."""
     op = behind[end_of_list]
     while op != end_of_list:
         if status[op] == 0:
             if kind[op] == 0:
-                if distance(state, a[op], parent) < 10:
+                if distance(state, a[op], graph) < 10:
                     return True
             elif kind[op] == 2 and a[op] == state:
                 return True
@@ -141,7 +135,7 @@ def group_events(
 
 def find_orders(
     kind: Any, a: Any, b: Any, ret: Any, initial: Any, wanted: Any,  # the columns, over states; per key
-    edge: Any, sibling: Any, token: Any, target: Any, parent: Any,  # what appending leads to; per state, per edge
+    graph: Any,  # what appending leads to, see `depth_first.Appends`
     start: Any, events: Any, ahead: Any,  # from `group_events`; per event: scratch
     status: Any, before: Any, behind: Any, class_of: Any,  # per operation (before, behind: + 1)
     trail: Any,  # 3 per event of the longest key
@@ -293,19 +287,34 @@ def find_orders(
             x = events[e] >> 1
             tried = frame_last[top]
             best = 1 << 62
-            chosen = -1
+            chosen, chosen_state = -1, state
             sought = a[x] if kind[x] == 0 or (kind[x] == 2 and state != a[x]) else -3
-            coming = ahead[e] if sought == -3 else -1
+            next_0, next_1, next_2 = sought, -3, -3
+            if sought == -3 and ahead[e] >= 0:
+                next_0 = a[events[ahead[e]] >> 1]
+                if graph[0] > 0 and ahead[ahead[e]] >= 0:
+                    next_1 = a[events[ahead[ahead[e]]] >> 1]
+                    if ahead[ahead[ahead[e]]] >= 0:
+                        next_2 = a[events[ahead[ahead[ahead[e]]]] >> 1]
             if classes == 0 and status[x] == 0 and sought == -3 and kind[x] != 3:
                 # Nothing else can happen: no choice to come back to.
                 op = behind[end_of_list]
                 while op != end_of_list and (op == x or status[op] == 1 or kind[op] == 0 or kind[op] == 3):
                     op = behind[op]
                 if op == end_of_list:
-                    chosen, best = x, 0
+                    result = a[x] if kind[x] == 1 else b[x]
+                    if kind[x] == 4:
+                        result, at = -1, -1
+                        if state >= 0:
+                            at = graph[1 + state]
+                        while at >= 0 and graph[at + 1] != a[x]:
+                            at = graph[at]
+                        if at >= 0:
+                            result = graph[at + 2]
+                    chosen, best, chosen_state = x, 0, result
                     depth -= 1
             if chosen == -1 and status[x] == 2:
-                rank = 20 * outlook(state, sought, coming, ahead, events, a, parent, 3) + 2 << 40
+                rank = 20 * outlook(state, next_0, next_1, next_2, graph) + 2 << 40
                 if tried < rank:
                     best, chosen = rank, -2
             # What is not x costs more, except where x needs something else to happen first.
@@ -313,23 +322,36 @@ def find_orders(
             op = behind[end_of_list] if best > 0 else end_of_list
             while op != end_of_list:
                 if status[op] != 1 and kind[op] != 0 and kind[op] != 3 and not (kind[op] == 1 and flag):
-                    result = follow(state, kind[op], a[op], b[op], edge, sibling, token, target)
+                    result = a[op]
+                    if kind[op] == 2:
+                        result = b[op] if state == a[op] else -2
+                    elif kind[op] == 4:
+                        # Written out: a call costs more than it does.
+                        result, at = -1, -1
+                        if state >= 0:
+                            at = graph[1 + state]
+                        while at >= 0 and graph[at + 1] != a[op]:
+                            at = graph[at]
+                        if at >= 0:
+                            result = graph[at + 2]
+                    after = result
                     if result != -2:
-                        far = outlook(result, sought, coming, ahead, events, a, parent, 3)
+                        far = 0
+                        if result != next_0:
+                            far = outlook(result, next_0, next_1, next_2, graph) if graph[0] > 0 else 10
                         if op == x:
                             rank = 20 * far + 2
-                            if mode != 1 and is_last_chance(x, result, kind, a, b, status, behind, end_of_list):
-                                rank = 0
+                            alone = behind[x] == before[x]
+                            if far > 0 and mode != 1 and not alone:
+                                waited = is_last_chance(x, result, kind, a, b, status, behind, end_of_list)
+                                rank = 0 if waited else rank
                         elif (mode == 2 and kind[op] == 2) or (
-                            mode == 3 and is_wanted(result, kind, a, status, behind, end_of_list, parent)
+                            mode == 3 and is_wanted(result, kind, a, status, behind, end_of_list, graph)
                         ):
                             rank = 0
                         elif kind[x] == 4 and kind[op] == 4:
                             # One more item before x.
-                            far = outlook(
-                                follow(result, 4, a[x], 0, edge, sibling, token, target),
-                                sought, coming, ahead, events, a, parent, 3,
-                            )  # fmt: skip
+                            far = outlook(follow(result, 4, a[x], 0, graph), next_0, next_1, next_2, graph)
                             rank = 20 * far + 12
                         else:
                             rank = 20 * far + 2 + other_costs
@@ -342,31 +364,28 @@ def find_orders(
                             or op == x
                             or far < 10
                             or kind[x] == 3
-                            or is_wanted(result, kind, a, status, behind, end_of_list, parent)
+                            or is_wanted(result, kind, a, status, behind, end_of_list, graph)
                         ):
-                            best, chosen = rank, op
+                            best, chosen, chosen_state = rank, op, after
                 op = behind[op]
             if best >= 3 << 40 and (sought != -3 or kind[x] >= 3 or tried >= 0):
                 for c in range(classes):
                     if used[c] < available[c] and not (class_kind[c] == 1 and flag):
-                        result = follow(state, class_kind[c], class_a[c], class_b[c], edge, sibling, token, target)
+                        result = follow(state, class_kind[c], class_a[c], class_b[c], graph)
                         if result != -2 and result != state:
                             if kind[x] == 4 and class_kind[c] == 4:
-                                far = outlook(
-                                follow(result, 4, a[x], 0, edge, sibling, token, target),
-                                sought, coming, ahead, events, a, parent, 1,
-                            )  # fmt: skip
+                                far = distance(follow(result, 4, a[x], 0, graph), next_0, graph)
                                 rank = 20 * far + 13
                             else:
-                                far = outlook(result, sought, coming, ahead, events, a, parent, 1)
+                                far = distance(result, next_0, graph)
                                 rank = 20 * far + 3 + 2 * other_costs
                             rank = (rank << 40) + (1 << 39) + c
                             if tried < rank < best and (
                                 far < 10
                                 or kind[x] == 3
-                                or is_wanted(result, kind, a, status, behind, end_of_list, parent)
+                                or is_wanted(result, kind, a, status, behind, end_of_list, graph)
                             ):
-                                best, chosen = rank, -3 - c
+                                best, chosen, chosen_state = rank, -3 - c, result
             if chosen == -1:
                 # Every choice came to nothing.
                 depth -= 1
@@ -390,12 +409,12 @@ def find_orders(
                 e += 1
                 flag = 0
                 continue
+            state = chosen_state
             if chosen >= 0:
                 trail[height] = chosen * 4 + status[chosen]
                 height += 1
                 status[chosen] = 1
                 k_kind = kind[chosen]
-                state = follow(state, k_kind, a[chosen], b[chosen], edge, sibling, token, target)
                 gained = k_kind == 2
             else:
                 c = -3 - chosen
@@ -404,7 +423,6 @@ def find_orders(
                 used[c] += 1
                 uses += (2 + c) * 48271 * (2 + c)
                 k_kind = class_kind[c]
-                state = follow(state, k_kind, class_a[c], class_b[c], edge, sibling, token, target)
                 gained = False
             op = behind[end_of_list]
             while op != end_of_list:
