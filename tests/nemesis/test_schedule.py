@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import islice, pairwise
+from typing import Any
 
 import pytest
 
+from capsize.config import RunConfig, Tempo
 from capsize.errors import UsageError
 from capsize.nemesis.fault import Fault, fault_from_json
 from capsize.nemesis.kinds import KINDS, choose
 from capsize.nemesis.schedule import draw, parse
+from capsize.plan import plan
 
 USUAL = choose(["kill-leader", "partition", "pause-disk"])
 
@@ -105,3 +109,105 @@ def test_an_unknown_fault_word_gets_its_nearest() -> None:
 
 def test_every_fault_can_be_asked_for_on_the_command_line() -> None:
     assert set(Fault.known) == {fault.word for kind in KINDS.values() for fault in kind.examples()}
+
+
+ALL_SINCE_VERSION_1 = [
+    "kill-leader", "kill", "pause-process", "partition", "isolate-leader", "halves", "one-way", "ring", "bridge",
+    "pause-disk", "slow-disk", "full-disk", "dead-disk", "power-loss", "stop", "kill-all", "kill-in-order",
+    "lose-quorum", "crash-loop", "rolling-restart", "remove-member", "shrink", "wipe-rejoin", "transfer-leader", "snapshot",
+    "crash-after-append", "crash-before-reply", "crash-in-write", "power-loss-after-append",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mix", "digest"),
+    [
+        ("overlap", "851e574a2ee4d550"),
+        ("turns", "5dada92e55cc931e"),
+        ("storm", "8fb36aa8f8198ae5"),
+        ("bursts", "97321178ef98e2f0"),
+    ],
+)
+def test_every_mix_is_the_same_byte_for_byte_on_every_machine(mix: str, digest: str) -> None:
+    text = draw(11, choose(ALL_SINCE_VERSION_1), 60, tempo=Tempo(mix=mix, quiet_period=3)).to_text()
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
+    assert parse(text, where="schedule.json").to_text() == text
+
+
+@pytest.mark.parametrize("mix", ["overlap", "storm", "bursts"])
+def test_one_more_kind_moves_no_other_in_any_mix_but_turns(mix: str) -> None:
+    alone = list(draw(7, choose(["partition"]), 30, tempo=Tempo(mix=mix)).steps)
+    among = [step for step in draw(7, choose(list(KINDS)), 30, tempo=Tempo(mix=mix)).steps if step.kind == "partition"]
+    assert alone == among
+
+
+@pytest.mark.parametrize("words", [["kill"], [word for word in KINDS if "monotonic" not in KINDS[word].needs]])
+def test_faults_shift_no_request(words: list[str]) -> None:
+    """The requests of a run without any fault, and with these, are the same, thread by thread."""
+    asked = [plan(RunConfig(seed=5, faults=tuple(faults), nodes=5)) for faults in (["none"], words)]
+    for thread in range(3):
+        first, second = (list(islice(made.workload.requests(thread), 200)) for made in asked)
+        assert first == second
+
+
+@pytest.mark.parametrize("mix", ["overlap", "turns", "storm", "bursts"])
+@pytest.mark.parametrize("seconds", [2, 10, 30, 120])
+def test_every_mix_lets_every_kind_strike_and_ends_all_before_the_load_does(mix: str, seconds: float) -> None:
+    schedule = draw(3, USUAL, seconds, tempo=Tempo(mix=mix))
+    assert {step.kind for step in schedule.steps} == {kind.word for kind in USUAL}
+    assert all(step.at_s >= 0 and step.at_s + step.duration_s <= seconds + 1e-3 for step in schedule.steps)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_in_turns_there_is_never_more_than_one_fault(seed: int) -> None:
+    steps = draw(seed, USUAL, 60, tempo=Tempo(mix="turns")).steps
+    assert len(steps) >= 9
+    for before, after in pairwise(steps):
+        assert before.at_s + before.duration_s <= after.at_s + 1e-9
+
+
+def test_a_storm_overlaps_and_a_burst_strikes_within_a_second_and_is_quiet_then() -> None:
+    storm = draw(1, choose(["kill", "partition", "pause-disk", "stop"]), 60, tempo=Tempo(mix="storm")).steps
+    assert any(one.at_s < other.at_s < one.at_s + one.duration_s for one in storm for other in storm)
+    bursts = draw(1, USUAL, 60, tempo=Tempo(mix="bursts", fault_interval=15)).steps
+    rounds = {int((step.at_s - 1.5) // 15) for step in bursts}
+    assert rounds == {0, 1, 2, 3}
+    assert all((step.at_s - 1.5) % 15 <= 1.0 for step in bursts)
+
+
+def test_quiet_periods_come_after_each_interval_and_nothing_lasts_into_them() -> None:
+    steps = draw(2, USUAL, 60, tempo=Tempo(mix="storm", fault_interval=6, quiet_period=4)).steps
+    assert len(steps) > 8
+    for step in steps:
+        assert step.at_s % 10 < 6
+        assert step.at_s % 10 + step.duration_s <= 6.5
+
+
+def test_lengths_intervals_and_the_quiet_start_are_as_asked_for() -> None:
+    tempo = Tempo(fault_interval=3, fault_duration="0.5-1", quiet_start=10)
+    steps = draw(2, choose(["kill"]), 60, tempo=tempo).steps
+    assert min(step.at_s for step in steps) >= 10
+    assert all(0.5 <= step.duration_s <= 1 for step in steps)
+    assert 14 <= len(steps) <= 18
+
+
+def test_quorum_aware_schedules_say_so_in_every_step_and_are_read_again() -> None:
+    schedule = draw(2, USUAL, 30, tempo=Tempo(quorum="keep"))
+    assert all(step.to_json()["quorum"] == "keep" for step in schedule.steps)
+    assert parse(schedule.to_text(), where="schedule.json") == schedule
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"mix": "strom"}, "--mix: no mix is called 'strom'; did you mean 'storm'"),
+        ({"quorum": "keeps"}, "--quorum: no quorum is called 'keeps'; did you mean 'keep'"),
+        ({"fault_duration": "4-2"}, "--fault-duration: '4-2' is no length"),
+        ({"fault_duration": "x"}, "--fault-duration: 'x' is no length"),
+        ({"fault_interval": -1}, "--fault-interval: -1 is out of range"),
+    ],
+)
+def test_a_tempo_that_is_none_is_told_with_its_flag(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Tempo(**given)
+    assert str(error.value).startswith(told)
