@@ -114,8 +114,8 @@ def test_every_fault_can_be_asked_for_on_the_command_line() -> None:
 ALL_SINCE_VERSION_1 = [
     "kill-leader", "kill", "pause-process", "partition", "isolate-leader", "halves", "one-way", "ring", "bridge",
     "pause-disk", "slow-disk", "full-disk", "dead-disk", "power-loss", "stop", "kill-all", "kill-in-order",
-    "lose-quorum", "crash-loop", "rolling-restart", "remove-member", "shrink", "wipe-rejoin", "transfer-leader", "snapshot",
-    "crash-after-append", "crash-before-reply", "crash-in-write", "power-loss-after-append",
+    "lose-quorum", "crash-loop", "rolling-restart", "remove-member", "shrink", "wipe-rejoin", "transfer-leader",
+    "snapshot", "crash-after-append", "crash-before-reply", "crash-in-write", "power-loss-after-append",
 ]  # fmt: skip
 
 
