@@ -24,7 +24,8 @@ from collections.abc import Hashable
 from typing import Any
 
 from capsize.checker.budget import Budget
-from capsize.checker.models.model import Inconsistent, Model
+from capsize.checker.models.apart import told_apart
+from capsize.checker.models.model import Inconsistent, Model, typed
 from capsize.checker.outcome import Exhausted, Illegal, Legal, Outcome
 from capsize.history import History
 from capsize.op import Operation
@@ -48,6 +49,7 @@ def decide_general(history: History, model: Model[Any], budget: Budget) -> Outco
 
     Cost: steps of the model; exponential only in the number of operations open at once and of pending kinds.
     """
+    model = told_apart(model, history)
     narrow = Budget(max(1, budget.steps_or_all // 4), budget.bytes)
     for beam in _BEAMS:
         search = _Frontier(history, model, narrow, beam)
@@ -217,7 +219,7 @@ class _Frontier:
             return index
         op = self.operations[index]
         told = op.outcome == "ok"
-        return (op.f, _typed(op.value), told, _typed(op.result) if told else None)
+        return (op.f, typed(op.value), told, typed(op.result) if told else None)
 
     def _deadline(self, index: int) -> int:
         ret = self.operations[index].ret
@@ -262,11 +264,6 @@ class _Frontier:
         if pending:
             hint += "; fewer operations that time out"
         return Exhausted(what, (self.quiet_at, position), len(self.open), pending, hint, self.steps, self.bytes)
-
-
-def _typed(value: Any) -> Hashable:
-    """Return `value` such that True and 1 stay apart."""
-    return (type(value).__name__, value) if isinstance(value, bool) else value
 
 
 def _undominated(configurations: Configurations) -> Configurations:

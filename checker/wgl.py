@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from capsize.checker.budget import Budget
+from capsize.checker.models.apart import told_apart
 from capsize.checker.models.model import Inconsistent, Model
 from capsize.checker.outcome import Exhausted, Illegal, Legal, Outcome
 from capsize.history import History
@@ -21,6 +22,7 @@ def decide_wgl(history: History, model: Model[Any], budget: Budget) -> Outcome:
 
     Pending operations stand last among the candidates, for they need not happen at all.
     """
+    model = told_apart(model, history)
     kept = [(int(row), op) for row, op in zip(history.columns.row, history, strict=True) if op.outcome != "fail"]
     return _Search([row for row, _ in kept], [op for _, op in kept], model, budget).run()
 

@@ -161,7 +161,7 @@ def short(value: Value) -> str:
     """Return a value as a sentence shows it; the middle of a long one is left out.
 
     >>> short(tuple(range(100)))
-    '[0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 … 86 87 88 89 90 91 92 93 94 95 96 97 98 99]'
+    '[0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 … 87 88 89 90 91 92 93 94 95 96 97 98 99]'
     """
     text = plain(value)
     if len(text) <= LONGEST + 10:

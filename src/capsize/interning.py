@@ -62,6 +62,12 @@ class ValueTable:
         """Return the code of `value`, or None if it is not in the table."""
         return self._codes.get(_identity(value, self._find_item))
 
+    @property
+    def mixes_truth(self) -> bool:
+        """True if it holds `true` and 1, or `false` and 0, which Python takes for equal."""
+        codes = self._codes
+        return any(("bool", truth) in codes and int(truth) in codes for truth in (True, False))
+
     def pairs(self) -> npt.NDArray[np.int32]:
         """Return an array [code, 2]: the codes of both items of each pair, -1 for what is no pair (cas arguments)."""
         found = np.full((len(self._values), 2), -1, dtype=np.int32)
