@@ -74,11 +74,11 @@ def link_latest(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
+    """Write a file as a whole or not at all; half a surrogate, which UTF-8 cannot hold, as the escape that JSON has."""
     new = path.with_name(f".{path.name}.new")
     with explained(path, "write"):
         try:
-            with new.open("w", encoding="utf-8") as file:
+            with new.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

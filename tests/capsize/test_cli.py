@@ -105,7 +105,7 @@ def test_the_lists_are_readable_by_people_and_programs(capsys: pytest.CaptureFix
     assert all(word in text for word in ("raft", "register", "kill-leader", "pause-disk", "cas-register"))
     assert invoke(["list", "faults", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {"kill-leader", "partition", "pause-disk"} <= {row["name"] for row in rows}
+    assert {"kill-leader", "partition", "pause-disk"} <= {row["name"] for row in rows["faults"]}
     folder = tmp_path / "register" / "20261123T101502Z-s7"
     folder.mkdir(parents=True)
     write_json(folder / "run.json", {"repeat": "capsize run --seed 7"})

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capsize.cli import options
+from capsize.cli import options, outputs
 from capsize.cli.progress import Progress
 from capsize.config import Ssh, Tempo
 
 if TYPE_CHECKING:
     from capsize.campaign import Outcome
+    from capsize.report.result import Result
 
 WORDS = {0: "VALID", 1: "INVALID", 2: "UNKNOWN"}
 
@@ -51,6 +53,8 @@ def campaign(
     any_host_key: options.AnyHostKey = False,
     sudo: options.Sudo = False,
     store: options.Store = options.STORE,
+    junit: outputs.Junit = None,
+    summary: outputs.Summary = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -73,11 +77,16 @@ def campaign(
     with Progress(quiet=quiet) as progress:
         progress.say(f"backend   {where(configs)}")
         outcomes: list[Outcome] = []
+        results: list[Result] = []
+        began = time.monotonic()
         for outcome in carry_out(configs, store, argv=sys.argv, watcher=progress):
             outcomes.append(outcome)
+            results.append(outputs.of_outcome(outcome, time.monotonic() - began))
+            began = time.monotonic()
             progress.say(_row(outcome))
     repeat = _repeat(sys.argv[1:], base.seed, given=seed is not None)
     code = exit_code([outcome.exit_code for outcome in outcomes])
+    outputs.deliver(results, title="capsize campaign", repeat=repeat, junit=junit, summary=summary)
     if as_json:
         print(json.dumps(_data(outcomes, code, repeat)))
     else:
@@ -142,7 +151,7 @@ def _data(outcomes: list[Outcome], code: int, repeat: str) -> dict[str, object]:
             rows.append(as_data(outcome.finished))
         else:
             rows.append({"seed": outcome.config.seed, "error": str(outcome.error), "exit_code": outcome.exit_code})
-    return {"version": 1, "exit_code": code, "runs": rows, "repeat": repeat}
+    return {"version": 1, "command": "campaign", "exit_code": code, "runs": rows, "repeat": repeat}
 
 
 def _repeat(words: list[str], seed: int, *, given: bool) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from capsize.cli import options
+from capsize.cli import options, outputs
 from capsize.errors import CapsizeError, UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def check(
     budget: BudgetText = "",
     report: ReportPath = None,
     write: Write = False,
+    junit: outputs.Junit = None,
+    summary: outputs.Summary = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -72,12 +74,16 @@ def check(
         if not as_json:
             _print(one)
     code = gravest_code([one.exit_code for one in judged])
+    repeat = _command(paths, model, format, budget, report, write=write)
+    results = [outputs.of_judged(one) for one in judged]
+    outputs.deliver(results, title="capsize check", repeat=repeat, junit=junit, summary=summary)
     if as_json:
-        print(json.dumps({"version": 1, "files": [one.to_json() for one in judged], "exit_code": code}))
+        answer = {"files": [one.to_json() for one in judged], "exit_code": code}
+        print(json.dumps({"version": 1, "command": "check", **answer}))
     else:
         if len(judged) > 1:
             print(_tally(judged))
-        print(f"  repeat  {_command(paths, model, format, budget, report, write=write)}")
+        print(f"  repeat  {repeat}")
     return code
 
 

@@ -74,7 +74,8 @@ def doctor(
     words += ["--only", only] if only else []
     if as_json:
         findings = [{"check": f.check, "verdict": f.verdict, "says": f.says} for f in found.findings]
-        print(json.dumps({"version": 1, "healthy": found.healthy, "findings": findings, "coverage": found.coverage}))
+        answer = {"healthy": found.healthy, "findings": findings, "coverage": found.coverage}
+        print(json.dumps({"version": 1, "command": "doctor", **answer}))
         return 0 if found.healthy else NEEDS_WORK
     counted = f"{len(bad)} of {len(found.findings)} findings must change" if bad else f"{len(found.findings)} findings"
     print(f"{'HEALTHY' if found.healthy else 'NEEDS WORK'}  {system} · {counted} · {places[0]}")

@@ -28,7 +28,7 @@ def list_words(
     wanted = [shelf] if shelf else [name for name in SHELVES if name != "runs"]
     found = {name: _shelf(name, store) for name in wanted}
     if as_json:
-        print(json.dumps(found[shelf] if shelf else found))
+        print(json.dumps({"version": 1, "command": "list", **found}))
         return 0
     for number, (name, rows) in enumerate(found.items()):
         if not shelf:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,7 @@ def _once(config: RunConfig, root: Path, progress: Watcher, *, as_json: bool) ->
     from capsize.runner import run as carry_out
 
     finished = carry_out(config, root, argv=sys.argv, watcher=progress)
-    print(json.dumps(as_data(finished)) if as_json else as_text(finished))
+    print(json.dumps(as_data(finished) | {"command": "replay"}) if as_json else as_text(finished))
     return finished.verdict.exit_code
 
 
@@ -65,8 +66,11 @@ def _shrink(
     from capsize import store as kept
     from capsize.errors import CapsizeError
     from capsize.runner import run as carry_out
-    from capsize.shrink import Candidate, Memory, Shrinker
+    from capsize.origin import commit
+    from capsize.shrink import Candidate, Memory, Shrinker, seen_at_s
     from capsize.verdict import Axis
+
+    began, found = time.monotonic(), dict[str, int]()
 
     def attempt(candidate: Candidate) -> bool:
         trial = folder / "shrink-candidate.json"
@@ -76,25 +80,40 @@ def _shrink(
         if finished.interrupted:
             raise CapsizeError(f"interrupted by {finished.interrupted}; the same command goes on from here")
         safety = finished.verdict.axes.get(Axis.SAFETY)
+        for name in {anomaly.name for anomaly in finished.verdict.anomalies}:
+            found[name] = found.get(name, 0) + 1
         return safety is not None and safety.valid is False
 
     k, n = _accepted(accept)
     original = Candidate(schedule, config.time_limit_s)
-    shrinker = Shrinker(attempt, k=k, n=n, memory=Memory(folder / "shrink.json"), say=progress.say)
-    small, tally = shrinker.smallest(original)
+    about = {"system": config.system, "options": dict(config.options), "workload": config.workload, "nodes": config.nodes,
+             "backend": config.backend, "commit": commit()}  # fmt: skip
+    memory = Memory(folder / "shrink.json", about=about)
+    if memory.forgot:
+        progress.say(f"begin     {folder / 'shrink.json'} holds tries of other code or options: they do not count")
+    elif memory.count:
+        progress.say(f"go on     {memory.count} tries are remembered in {folder / 'shrink.json'}")
+    shrinker = Shrinker(attempt, k=k, n=n, memory=memory, say=progress.say)
+    small, tally = shrinker.smallest(original, seen_at_s=seen_at_s(folder))
+    took_s = time.monotonic() - began
     path = folder / "schedule-shrunk.json"
     kept.write_text(path, small.schedule.to_text())
     repeat = replace(config, schedule=str(path), time_limit_s=small.time_limit_s).command()
     if as_json:
         steps = [step.to_json() for step in small.schedule.steps]
         print(json.dumps({
-            "from_faults": len(schedule.steps), "faults": len(steps), "time_limit_s": small.time_limit_s,
-            "came_back": tally.came_back, "tries": tally.tries, "steps": steps, "schedule": str(path), "repeat": repeat,
+            "version": 1, "command": "replay --shrink", "from_faults": len(schedule.steps), "faults": len(steps),
+            "time_limit_s": small.time_limit_s,
+            "came_back": tally.came_back, "tries": tally.tries, "tried": shrinker.tried, "took_s": round(took_s, 1),
+            "anomalies": found, "steps": steps, "schedule": str(path), "repeat": repeat,
         }))  # fmt: skip
         return 0
     print(f"SHRUNK   from {original} to {small}; the anomaly {tally} tries")
     for step in small.schedule.steps:
-        print(f"  at {step.at_s:g} s for {step.duration_s:g} s  {json.dumps(step.fault.to_json())}")
+        when = f"when {step.when}, from {step.at_s:g} s on," if step.when is not None else f"at {step.at_s:g} s"
+        print(f"  {when} for {step.duration_s:g} s  {json.dumps(step.fault.to_json())}")
+    told = ", ".join(f"{name} {count}" for name, count in sorted(found.items(), key=lambda item: -item[1]))
+    print(f"  tries     {shrinker.tried} in {took_s:.0f} s, {memory.count} in all" + (f"; seen: {told}" if told else ""))
     print(f"  schedule  {path}")
     print(f"  repeat    {repeat}")
     return 0

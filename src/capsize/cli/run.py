@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from capsize.cli import options
+from capsize.cli import options, outputs
 from capsize.cli.progress import Progress
 from capsize.config import Ssh, Tempo
 
@@ -45,6 +46,8 @@ def run(
     any_host_key: options.AnyHostKey = False,
     sudo: options.Sudo = False,
     store: options.Store = options.STORE,
+    junit: outputs.Junit = None,
+    summary: outputs.Summary = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -59,7 +62,10 @@ def run(
         ssh=Ssh(nodes_file, user, port, key, known_hosts, any_host_key, sudo),
     )  # fmt: skip
     with Progress(quiet=quiet) as progress:
+        began = time.monotonic()
         finished = carry_out(config, store, argv=sys.argv, watcher=progress)
+    result = outputs.of_run(finished, time.monotonic() - began)
+    outputs.deliver([result], title=f"capsize run {config.workload}", repeat="", junit=junit, summary=summary)
     print(json.dumps(as_data(finished)) if as_json else as_text(finished))
     return finished.verdict.exit_code
 
@@ -77,6 +83,7 @@ def as_text(finished: Finished) -> str:
 def as_data(finished: Finished) -> dict[str, Any]:
     """Return the same for programs: the verdict, and where everything is."""
     return finished.verdict.to_json() | {
+        "command": "run",
         "seed": finished.config.seed,
         "folder": str(finished.folder),
         "report": None if finished.report is None else str(finished.report),
