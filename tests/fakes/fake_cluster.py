@@ -14,7 +14,16 @@ from typing import Any
 
 from capsize.client import Client
 from capsize.cluster.cluster import Cluster
-from capsize.cluster.node import Command, DiskProbe, ProcessState
+from capsize.cluster.node import (
+    Arrivals,
+    ClockReading,
+    Command,
+    Damage,
+    DiskProbe,
+    Limits,
+    ProcessState,
+    Shape,
+)
 from capsize.cluster.system import NodeStatus, System
 from capsize.errors import BackendError, DefiniteError
 from capsize.op import Invocation, Reply, Value
@@ -32,6 +41,13 @@ class World:
         self.frozen = dict.fromkeys(self.names, False)
         self.disk = dict.fromkeys(self.names, "")
         self.drops: dict[str, set[str]] = {name: set() for name in self.names}
+        self.shapes: dict[str, dict[str, Shape]] = {name: {} for name in self.names}
+        self.shut: set[str] = set()
+        self.clocks: dict[str, ClockReading] = {}
+        self.limits: dict[str, Limits] = {}
+        self.refuses_damage = {"flip"}
+        """What a node refuses to start on."""
+        self.damaged: dict[str, Damage] = {}
         self.gone: set[str] = set()
         self.bugs: set[str] = set()
         self.orders: list[str] = []
@@ -68,7 +84,8 @@ class FakeNode:
 
     def start(self, command: Command) -> int:
         self._order("start")
-        self.world.alive[self.name] = True
+        damage = self.world.damaged.get(self.name)
+        self.world.alive[self.name] = damage is None or damage.how not in self.world.refuses_damage
         return 1
 
     def kill(self, *, wait_s: float = 5.0) -> bool:
@@ -99,6 +116,66 @@ class FakeNode:
 
     def blocked_from(self, peer: Any) -> bool:
         return peer.name in self.world.drops[self.name] and "leaky" not in self.world.bugs
+
+    def shape_from(self, shapes: Sequence[tuple[Any, Shape]], *, seed: int = 0) -> None:
+        self._order("shape")
+        self.world.shapes[self.name] = {peer.name: shape for peer, shape in shapes}
+
+    def arrivals_from(
+        self, peer: Any, *, count: int = 50, gap_ms: float = 2.0, wait_ms: float = 300.0, size: int = 0
+    ) -> Arrivals:
+        if peer.name in self.world.drops[self.name]:
+            return Arrivals(count, (), (), 0, size, gap_ms)
+        shape = self.world.shapes[self.name].get(peer.name, Shape())
+        if "leaky" in self.world.bugs:
+            shape = Shape()
+        numbers = list(range(int(count * shape.loss), count))
+        if shape.reorder:
+            numbers[:2] = reversed(numbers[:2])
+        if shape.duplicate:
+            numbers.append(numbers[-1])
+        delays = [shape.delay_ms + (shape.jitter_ms if n % 2 else 0.0) for n in range(len(numbers))]
+        if shape.rate_kbit:
+            delays = [n * size * 8 / shape.rate_kbit for n in range(len(numbers))]
+        return Arrivals(count, tuple(numbers), tuple(delays), 3 if shape.corrupt else 0, size, gap_ms)
+
+    def shut_clients_out(self, shut: bool, peers: Sequence[Any]) -> None:
+        self._order("shut-out" if shut else "let-in")
+        (self.world.shut.add if shut else self.world.shut.discard)(self.name)
+
+    def clients_shut_out(self) -> bool:
+        return self.name in self.world.shut and "leaky" not in self.world.bugs
+
+    def set_clock(self, *, offset_s: float = 0.0, rate: float = 1.0) -> None:
+        self._order("clock")
+        self.world.clocks[self.name] = ClockReading(offset_s, rate, "static" not in self.world.bugs)
+
+    def strobe_clock(self, *, offset_s: float, period_ms: float) -> None:
+        self._order("strobe")
+        self.world.clocks[self.name] = ClockReading(offset_s, 1.0, True, 4)
+
+    def read_clock(self, *, watch_s: float = 0.3) -> ClockReading:
+        return self.world.clocks.get(self.name, ClockReading(0.0, 1.0, True))
+
+    def limit(self, *, cpus: float | None = None, memory_bytes: int | None = None) -> None:
+        self._order("limit")
+        self.world.limits[self.name] = Limits(cpus, memory_bytes)
+
+    def limits(self) -> Limits:
+        seen = self.world.limits.get(self.name, Limits(None, None))
+        return Limits(seen.cpus, seen.memory_bytes, 20 << 20)
+
+    def cpu_obtained(self, *, for_s: float = 0.3) -> float:
+        return 1.0 if "leaky" in self.world.bugs else self.limits().cpus or 1.0
+
+    def damage(self, how: str, *, pattern: str = "", seed: int = 0, traces: Sequence[str] = ()) -> Damage:
+        self._order(f"damage-{how}")
+        self.world.damaged[self.name] = Damage(how, "log", 10, 1, 100, 100, 0, 7)
+        return self.world.damaged[self.name]
+
+    def repair(self, damage: Damage) -> bool:
+        self._order("repair")
+        return self.world.damaged.pop(self.name, None) is not None
 
     def freeze_disk(self) -> None:
         self._order("freeze")
