@@ -173,7 +173,7 @@ class TransferLeadership(Moment):
         try:
             holds.operator.transfer(leader, heir)
         except Exception as error:  # a client call: refused, or not answered, which the probe tells apart
-            if holds.operator.leader()[0] == leader:
+            if holds.operator.leader()[0] != heir:
                 raise Declined(f"{leader} did not hand over to {heir}: {error}") from error
         return {}
 

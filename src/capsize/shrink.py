@@ -1,22 +1,25 @@
 """Makes the schedule of a failing run smaller: fewest faults first, then the shortest load.
 
-Delta debugging (Zeller & Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) over the faults of the
-schedule. A real cluster is not deterministic, so a candidate counts as failing when the anomaly came back in `k` of
-`n` tries, and how often it did is part of the answer. Each try is remembered as soon as it is known: the search
-itself is deterministic, so one that was interrupted goes on where it stopped by asking its memory first.
+First everything goes that came after the anomaly: it cannot have caused it. Then delta debugging (Zeller &
+Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) over the faults of the schedule. A real cluster
+is not deterministic, so a candidate counts as failing when the anomaly came back in `k` of `n` tries, and how often it
+did is part of the answer. Each try is remembered as soon as it is known: the search itself is deterministic, so one
+that was interrupted goes on where it stopped by asking its memory first.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from capsize import store
 from capsize.errors import UsageError
 from capsize.nemesis.schedule import Schedule, Step
+from capsize.nemesis.trigger import ANY, After
 
 LEAD_S = 1.0
 """Load before the first fault of a shortened run."""
@@ -55,22 +58,37 @@ class Tally:
 
 
 class Memory:
-    """What every candidate's tries said, in a file that is whole after each of them."""
+    """What every candidate's tries said, in a file that is whole after each of them.
 
-    def __init__(self, path: Path | None = None) -> None:
+    `about` is what the tries were of: code, system, options. Tries of something else are no memory of this.
+    """
+
+    def __init__(self, path: Path | None = None, *, about: Mapping[str, Any] | None = None) -> None:
         self.path = path
+        self.about = json.loads(json.dumps(about or {}))
         self.tries: dict[str, list[bool]] = {}
+        self.forgot = False
+        """Whether the file held tries of something else."""
         if path is not None and path.exists():
-            kept = store.read_json(path).get("tries")
+            content = store.read_json(path)
+            kept = content.get("tries")
             if not isinstance(kept, dict):
                 raise UsageError(f"{path}: no memory of a shrinking; remove it to begin again")
-            self.tries = {str(name): [bool(item) for item in tries] for name, tries in kept.items()}
+            if content.get("about", {}) == self.about:
+                self.tries = {str(name): [bool(item) for item in tries] for name, tries in kept.items()}
+            else:
+                self.forgot = True
+
+    @property
+    def count(self) -> int:
+        """How many tries are remembered."""
+        return sum(len(tries) for tries in self.tries.values())
 
     def add(self, candidate: Candidate, came_back: bool) -> None:
         """Remember one try."""
         self.tries.setdefault(candidate.digest, []).append(came_back)
         if self.path is not None:
-            store.write_json(self.path, {"version": 1, "tries": self.tries})
+            store.write_json(self.path, {"version": 1, "about": self.about, "tries": self.tries})
 
 
 class Shrinker:
@@ -91,25 +109,34 @@ class Shrinker:
         self._k, self._n = k, n
         self._memory = memory or Memory()
         self._say = say
+        self.tried = 0
+        """Tries carried out, those of the memory not counted."""
 
     def tally(self, candidate: Candidate) -> Tally:
         """Return how often the anomaly came back so far, tried until the answer to "k of n?" is sure."""
         tries = self._memory.tries.setdefault(candidate.digest, [])
         while sum(tries) < self._k and len(tries) - sum(tries) <= self._n - self._k:
+            self.tried += 1
             came_back = self._attempt(candidate)
             self._memory.add(candidate, came_back)
-            self._say(f"{candidate}: {'the anomaly came back' if came_back else 'no anomaly'}")
+            self._say(f"try {self.tried}   {candidate}: {'the anomaly came back' if came_back else 'no anomaly'}")
         return Tally(sum(tries), len(tries))
 
     def fails(self, candidate: Candidate) -> bool:
         """Return whether the anomaly comes back in k of n tries."""
         return self.tally(candidate).came_back >= self._k
 
-    def smallest(self, original: Candidate) -> tuple[Candidate, Tally]:
+    def smallest(self, original: Candidate, *, seen_at_s: float | None = None) -> tuple[Candidate, Tally]:
         """Return the smallest failing candidate found, and how often it failed.
 
+        `seen_at_s`: when the anomaly was complete in the run that is to be shrunk; what came later is tried without.
         Raises UsageError when the original itself does not fail in k of n tries.
         """
+        if seen_at_s is not None:
+            early = until(original, seen_at_s)
+            if early.time_limit_s < original.time_limit_s and self.fails(early):
+                small = self._shorten(self._drop_faults(early))
+                return small, self.tally(small)
         tally = self.tally(original)
         if tally.came_back < self._k:
             raise UsageError(
@@ -124,6 +151,7 @@ class Shrinker:
         while candidate.schedule.steps:
             smaller = next(filter(self.fails, without_chunks(candidate, size)), None)
             if smaller is not None:
+                self._say(f"down to   {smaller}")
                 candidate = smaller
                 size = max(1, min(size, len(candidate.schedule.steps) // 2))
             elif size == 1:
@@ -140,6 +168,28 @@ class Shrinker:
         return candidate
 
 
+def until(candidate: Candidate, seen_at_s: float) -> Candidate:
+    """Return the candidate as far as the anomaly was complete, and a little more: schedules run by other clocks."""
+    kept = [step for step in candidate.schedule.steps if step.at_s <= seen_at_s]
+    limit_s = max(SHORTEST_S, round(seen_at_s + TAIL_S, 1))
+    return replace(_with(candidate, kept), time_limit_s=min(candidate.time_limit_s, limit_s))
+
+
+def seen_at_s(folder: Path) -> float | None:
+    """Return when the first anomaly of a judged run was complete, in seconds of the run; None when nothing tells."""
+    verdict, run = store.read_json(folder / store.VERDICT), store.read_json(folder / store.RUN)
+    origin = run.get("origin_ns")
+    moments: list[int] = []
+    for anomaly in verdict.get("anomalies", []):
+        times = [op.get("return_ns") or op.get("call_ns") for op in anomaly.get("operations", [])]
+        if isinstance(origin, int):
+            times += [event["mono"] - origin for event in anomaly.get("events", []) if event.get("mono")]
+        known = [time for time in times if isinstance(time, int)]
+        if known:
+            moments.append(max(known))
+    return min(moments) / 1e9 if moments else None
+
+
 def without_chunks(candidate: Candidate, size: int) -> Iterator[Candidate]:
     """Yield the candidate without each run of `size` neighbouring faults, in order."""
     steps = candidate.schedule.steps
@@ -148,7 +198,17 @@ def without_chunks(candidate: Candidate, size: int) -> Iterator[Candidate]:
 
 
 def _with(candidate: Candidate, steps: Sequence[Step]) -> Candidate:
-    return replace(candidate, schedule=replace(candidate.schedule, steps=tuple(steps)))
+    """Return the candidate with these steps, but for those that would wait for a step that is not among them."""
+    kept = list(steps)
+    while True:
+        names = {step.name for step in kept if step.name}
+        left = [
+            step for step in kept
+            if not isinstance(step.when, After) or step.when.step == ANY or step.when.step in names
+        ]  # fmt: skip
+        if len(left) == len(kept):
+            return replace(candidate, schedule=replace(candidate.schedule, steps=tuple(kept)))
+        kept = left
 
 
 def _end_s(candidate: Candidate) -> float:

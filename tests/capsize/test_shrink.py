@@ -8,8 +8,9 @@ import pytest
 
 from capsize.errors import UsageError
 from capsize.nemesis.process import Kill
-from capsize.nemesis.schedule import Schedule, Step
-from capsize.shrink import Candidate, Memory, Shrinker, Tally, resolved
+from capsize.nemesis.schedule import Schedule, Step, parse
+from capsize.nemesis.trigger import After
+from capsize.shrink import Candidate, Memory, Shrinker, Tally, resolved, seen_at_s
 
 
 def schedule_of(count: int) -> Candidate:
@@ -99,3 +100,62 @@ def test_symbols_are_replaced_by_the_nodes_that_were_hit_and_skipped_faults_left
     )
 
     assert [step.fault for step in resolved(schedule_of(2).schedule, history).steps] == [Kill(("n3",))]
+
+
+def test_what_came_after_the_anomaly_goes_first_and_the_whole_is_not_tried_then() -> None:
+    """The run of ten faults was invalid at 15 s: the last six had not struck yet."""
+    fails = FailsWith(2)
+    small, _ = Shrinker(fails).smallest(schedule_of(10), seen_at_s=15.0)
+
+    assert [step.nth for step in small.schedule.steps] == [2]
+    whole = FailsWith(2)
+    Shrinker(whole).smallest(schedule_of(10))
+    assert fails.runs < whole.runs
+
+
+def test_an_anomaly_that_does_not_come_back_so_early_is_sought_in_the_whole() -> None:
+    small, _ = Shrinker(FailsWith(8)).smallest(schedule_of(10), seen_at_s=15.0)
+
+    assert [step.nth for step in small.schedule.steps] == [8]
+
+
+def test_a_fault_that_waits_for_another_goes_with_it() -> None:
+    text = """{"steps": [
+      {"at_s": 1, "duration_s": 1, "name": "a", "fault": {"fault": "kill"}},
+      {"when": {"healed": "a"}, "duration_s": 1, "name": "b", "fault": {"fault": "pause-process"}},
+      {"when": {"injected": "b"}, "duration_s": 1, "fault": {"fault": "kill", "target": "n2"}},
+      {"at_s": 5, "duration_s": 1, "fault": {"fault": "kill", "target": "n3"}}]}"""
+    schedule = parse(text, where="test")
+    tried: list[set[str]] = []
+
+    def attempt(candidate: Candidate) -> bool:
+        names = {step.name for step in candidate.schedule.steps}
+        tried.append(names)
+        waits = [step.when for step in candidate.schedule.steps]
+        assert all(not isinstance(when, After) or when.step in names for when in waits)
+        return any(step.fault.target == "n3" for step in candidate.schedule.steps)
+
+    small, _ = Shrinker(attempt).smallest(Candidate(schedule, 30.0))
+    assert [step.fault.target for step in small.schedule.steps] == ["n3"]
+
+
+def test_tries_of_other_code_or_options_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "shrink.json"
+    Shrinker(FailsWith(1), memory=Memory(path, about={"commit": "a"})).smallest(schedule_of(4))
+    same, other = Memory(path, about={"commit": "a"}), Memory(path, about={"commit": "b"})
+
+    assert same.count > 0
+    assert not same.forgot
+    assert other.count == 0
+    assert other.forgot
+
+
+def test_when_the_anomaly_was_complete_is_read_from_the_verdict(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"origin_ns": 5000000000}')
+    (tmp_path / "verdict.json").write_text(
+        '{"anomalies": [{"operations": [{"call_ns": 1, "return_ns": 9000000000}, {"call_ns": 9500000000}]},'
+        ' {"events": [{"mono": 6000000000}, {"mono": 12500000000}]}]}'
+    )
+    assert seen_at_s(tmp_path) == 7.5
+    (tmp_path / "verdict.json").write_text('{"anomalies": []}')
+    assert seen_at_s(tmp_path) is None

@@ -65,8 +65,8 @@ def _shrink(
 ) -> int:
     from capsize import store as kept
     from capsize.errors import CapsizeError
-    from capsize.runner import run as carry_out
     from capsize.origin import commit
+    from capsize.runner import run as carry_out
     from capsize.shrink import Candidate, Memory, Shrinker, seen_at_s
     from capsize.verdict import Axis
 
@@ -86,8 +86,10 @@ def _shrink(
 
     k, n = _accepted(accept)
     original = Candidate(schedule, config.time_limit_s)
-    about = {"system": config.system, "options": dict(config.options), "workload": config.workload, "nodes": config.nodes,
-             "backend": config.backend, "commit": commit()}  # fmt: skip
+    about = {
+        "system": config.system, "options": dict(config.options), "workload": config.workload,
+        "nodes": config.nodes, "backend": config.backend, "commit": commit(),
+    }  # fmt: skip
     memory = Memory(folder / "shrink.json", about=about)
     if memory.forgot:
         progress.say(f"begin     {folder / 'shrink.json'} holds tries of other code or options: they do not count")
@@ -112,8 +114,8 @@ def _shrink(
     for step in small.schedule.steps:
         when = f"when {step.when}, from {step.at_s:g} s on," if step.when is not None else f"at {step.at_s:g} s"
         print(f"  {when} for {step.duration_s:g} s  {json.dumps(step.fault.to_json())}")
-    told = ", ".join(f"{name} {count}" for name, count in sorted(found.items(), key=lambda item: -item[1]))
-    print(f"  tries     {shrinker.tried} in {took_s:.0f} s, {memory.count} in all" + (f"; seen: {told}" if told else ""))
+    told = "".join(f", {name} {count}" for name, count in sorted(found.items(), key=lambda item: -item[1]))
+    print(f"  tries     {shrinker.tried} in {took_s:.0f} s, {memory.count} with those remembered{told}")
     print(f"  schedule  {path}")
     print(f"  repeat    {repeat}")
     return 0
