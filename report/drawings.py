@@ -66,7 +66,7 @@ def draw(
 ) -> list[Drawings]:  # fmt: skip
     """Return the drawings of each anomaly of `anomalies`, which are those of `verdict` in the same order."""
     drawn = [Drawings() for _ in anomalies]
-    parsed = _tried(lambda: Verdict.from_json(verdict).anomalies, notes, "The anomalies could not be drawn")
+    parsed = tried(lambda: Verdict.from_json(verdict).anomalies, notes, "The anomalies could not be drawn")
     if parsed is None or len(parsed) != len(anomalies):
         return drawn
     pictures = 0
@@ -75,10 +75,10 @@ def draw(
     ):  # fmt: skip
         operations = sorted(anomaly.operations, key=lambda op: op.call_ns)[:MOST_DRAWN]
         if anomaly.details.get("proven_by") and operations:  # only what is in itself impossible proves anything
-            _tried(lambda: _draw_orders(made, operations, shown.steps, run), notes, f"{shown.name}: no order drawn")  # noqa: B023
-            _tried(lambda: _draw_ring(made, operations, shown.steps), notes, f"{shown.name}: no ring drawn")  # noqa: B023
+            tried(lambda: _draw_orders(made, operations, shown.steps, run), notes, f"{shown.name}: no order drawn")  # noqa: B023
+            tried(lambda: _draw_ring(made, operations, shown.steps), notes, f"{shown.name}: no ring drawn")  # noqa: B023
         if origin is not None and traces and pictures < MOST_PICTURES:
-            picture = _tried(
+            picture = tried(
                 lambda: _picture(traces, origin, operations, shown.steps, anomaly.events),  # noqa: B023
                 notes, f"{shown.name}: no messages drawn",
             )  # fmt: skip
@@ -89,7 +89,7 @@ def draw(
     return drawn
 
 
-def _tried(make: Callable[[], T], notes: list[str], otherwise: str) -> T | None:
+def tried(make: Callable[[], T], notes: list[str], otherwise: str) -> T | None:
     try:
         return make()
     except Exception as error:  # around a plot: whatever it trips over, the report still comes

@@ -19,13 +19,14 @@ import jinja2
 from markupsafe import Markup
 
 from capsize.report.argument import argued
-from capsize.report.drawings import Drawings, draw, faults_at
+from capsize.report.drawings import Drawings, draw, faults_at, tried
 from capsize.report.faults import FaultRow, fault_rows
 from capsize.report.lanes import lay_out
 from capsize.report.ledger import COLUMNS, OUTCOMES, Ledger, read_ledger
 from capsize.report.meaning import meaning_of
 from capsize.report.nodes import NodeLane, node_lanes, trace_files
 from capsize.report.plain import command_line, count, duration, in_micro, seconds, value_text, visible
+from capsize.report.unavailability import unavailability
 from capsize.report.witness import Contradiction, contradictions
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,10 @@ def render(folder: Path) -> str:
     anomalies = contradictions(verdict, ledger, origin)
     rows = _chosen(ledger, anomalies, notes)
     drawings = draw(verdict, anomalies, run, files, origin, notes)
+    silent = tried(lambda: unavailability(verdict, ledger, nodes, faults), notes, "The unavailability was not argued")
+    if silent is not None:
+        anomalies.append(silent)
+        drawings.append(Drawings())
     style = _source("report.css")
     script = "(() => {\n'use strict';\n" + "\n".join(_source(name) for name in SCRIPTS) + "\n})();"
     environment = jinja2.Environment(

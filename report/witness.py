@@ -95,6 +95,17 @@ def describe(f: str, value: Any, result: Any, outcome: str) -> str:
     return f"{text} → ?" if outcome == "info" else text
 
 
+def described(ledger: Ledger, row: int) -> str:
+    """Return an operation of the ledger as a short phrase."""
+    asked, told = (
+        "" if code < 0 else str(ledger.values.table[code]) for code in (ledger.argument[row], ledger.result[row])
+    )
+    text = f"{ledger.word(ledger.f[row])} {asked}".strip()
+    if OUTCOMES[ledger.outcome[row]] == "info":
+        return f"{text} ?"
+    return f"{text} → {told}" if told and not (asked and told == "null") else text
+
+
 def contradictions(verdict: dict[str, Any], ledger: Ledger, origin: int | None = None) -> list[Contradiction]:
     """Return the anomalies of `verdict`, their operations found in `ledger`; whatever is malformed is left out.
 
@@ -127,13 +138,13 @@ def _contradiction(
     shown = Contradiction(
         name=visible(str(anomaly.get("name", "anomaly")), 80),
         key="" if key is None else visible(key) if isinstance(key, str) else value_text(key),
-        sentences=[_linked(visible(line, 2000), steps) for line in because],
+        sentences=[linked(visible(line, 2000), steps) for line in because],
         steps=steps,
         moments=[_moment(event, origin) for event in _list(anomaly.get("events")) if isinstance(event, dict)],
         details=referred(details) if isinstance(details, dict) else {},
         left_out=max(0, len(operations) - MOST_DRAWN),
     )
-    shown.ticks = _place(steps)
+    shown.ticks = place(steps)
     shown.ends = _ends(shown.details.pop("last", None))
     return shown
 
@@ -240,7 +251,7 @@ def _step(number: int, item: dict[str, Any], ledger: Ledger, places: dict[tuple[
     )
 
 
-def _linked(sentence: str, steps: list[Step]) -> list[tuple[str, str, str]]:
+def linked(sentence: str, steps: list[Step]) -> list[tuple[str, str, str]]:
     """Split a sentence into plain parts and parts that link to an operation ("op") or a moment ("at")."""
     by_number = {step.index: step for step in steps}
     times: dict[str, Step] = {}
@@ -266,7 +277,7 @@ def _linked(sentence: str, steps: list[Step]) -> list[tuple[str, str, str]]:
     return [part for part in parts if part[0]]
 
 
-def _place(steps: list[Step]) -> list[tuple[float, str]]:
+def place(steps: list[Step]) -> list[tuple[float, str]]:
     """Set each step's `x` and `width` in percent; return the axis' ticks.
 
     Order is kept exactly; lengths are not: the gap between two neighbouring moments is drawn with its logarithm,

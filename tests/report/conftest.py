@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # the tests find `simulated` beside them
+KINDS = ("valid", "invalid", "unavailable", "unknown", "harness")
+"""A run of each verdict; of invalid, one for safety and one for liveness; of unknown, one for the harness."""
 CHROMIUM = os.environ.get("CAPSIZE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 
@@ -53,7 +55,7 @@ def reports(build: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
     from capsize.report.html import write_html
 
     root = tmp_path_factory.mktemp("store")
-    return {kind: write_html(build(root / kind, kind)) for kind in ("valid", "invalid", "unknown")}
+    return {kind: write_html(build(root / kind, kind)) for kind in KINDS}
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def leader_at(time_s: float) -> tuple[str, int] | None:
 
 
 def build(folder: Path, kind: str = "valid", *, seconds: float = 30.0, pace_s: float = 0.02, seed: int = 7) -> Path:
-    """Write a store folder of `kind` valid, invalid or unknown; returns it."""
+    """Write a store folder of `kind` valid, invalid, unavailable, unknown or harness; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
     scale = seconds / 30.0
     events = _operations(kind, seconds, pace_s, scale, seed) + _nemesis(kind, scale)
@@ -95,7 +95,7 @@ def _operations(kind: str, seconds: float, pace_s: float, scale: float, seed: in
         if dead:
             reply |= {"type": "fail", "error": "connection refused"}
             took = 0.0004
-        elif leader is None or cut:
+        elif leader is None or cut or (kind == "unavailable" and now >= 20.0):
             took = 1.0
             reply |= {"type": "fail" if f == "read" else "info", "error": "timeout after 1.0 s"}
         else:
@@ -119,6 +119,9 @@ def _operations(kind: str, seconds: float, pace_s: float, scale: float, seed: in
     for at, k in finals:
         call = {"process": 9000 + k, "f": "read", "key": k, "value": None, "node": NODES[k]}
         events.append((int(at * 1e9), {**call, "type": "invoke", "final": True}))
+        if kind == "unavailable":
+            events.append((int((at + 0.4) * 1e9), {**call, "type": "fail", "error": "no leader is known"}))
+            continue
         events.append(
             (
                 int((at + 0.004) * 1e9),
@@ -244,6 +247,13 @@ def _verdict(kind: str, marked: dict[str, Any], count: int) -> dict[str, Any]:
             "valid": "unknown",
             "because": ["2 of 3 faults were skipped: no leader was known when they were due"],
         }
+    if kind == "harness":
+        valid = "unknown"
+        told = ["the recording ends before the run did: the tool was killed or broke"]
+        axes["harness"] = {"valid": "unknown", "because": told}
+    if kind == "unavailable":
+        valid = False
+        axes["liveness"] = {"valid": False, "because": ["no node answered within 30 s after everything was healed"]}
     if kind == "invalid":
         valid = False
         axes["safety"] = {

@@ -122,6 +122,28 @@ def test_without_an_origin_the_answers_place_the_traces(build: Callable[..., Pat
     assert origin_ns(run, ledger, []) is None
 
 
+def test_a_system_that_never_served_again_is_argued_from_the_recording(reports: dict[str, Path]) -> None:
+    page = reports["unavailable"].read_text()
+    article = page[page.index('id="anomaly-1"') : page.index('id="timeline"')]
+    text = re.sub(r"<[^>]+>", "", article)
+    assert "no node answered within 30 s after everything was healed." in text
+    last = re.search(r"The last answer was given at (\d+\.\d{3}) s to p\d+ \(#(\d+), by n5 in term 3\)", text)
+    assert last is not None
+    assert 19.5 < float(last.group(1)) < 20.1
+    assert f'href="#op-{last.group(2)}"' in article
+    assert re.search(r"Since then \d+ operations were asked and none was answered ok: \d+ × timeout", text)
+    assert "The last fault was pause-disk of n4, from 20.000 s, healed at 24.000 s; everything was healed by 26" in text
+    assert "n5, the last leader of term 3" in text
+
+
+def test_a_broken_harness_is_told_apart_from_a_broken_system(reports: dict[str, Path]) -> None:
+    page = reports["harness"].read_text()
+    assert "<h1>unknown</h1>" in page
+    assert "Missing: harness." in page
+    assert "the tool was killed or broke" in page
+    assert 'id="anomalies"' not in page
+
+
 def test_sentences_link_to_their_operations(reports: dict[str, Path]) -> None:
     page = reports["invalid"].read_text()
     links: Any = re.findall(r'<a class="jump" href="#op-(\d+)">(#\d+|[\d.]+ s)</a>', page)
