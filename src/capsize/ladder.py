@@ -14,7 +14,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from capsize.store import explained
 from capsize.verdict import Axis, Verdict
 
 CLEAN = "(clean)"
+BY_TIME = frozenset({"did-not-recover", "never-ready"})
 CALMER = {"election_timeout_ms": "300-600", "heartbeat_ms": "50"}
 HASTY = {"election_timeout_ms": "150-300", "heartbeat_ms": "30"}
 TRUSTING = {"pre_vote": "off", "protect_leader": "off", "check_quorum": "off"}
@@ -64,16 +65,16 @@ LADDER = (
          {"snapshot_every": "15", "append_max": "3", "retries": "2"}, rate=400.0, concurrency=4),
     Rung("reads", 5, ("isolate-leader", "pause-process", "bridge"),
          {**TRUSTING, "apply_delay_ms": "15"}, workload="register", rate=400.0, concurrency=3),
+    Rung("even", 4, ("halves", "ring", "power-loss"), {**TRUSTING, **CALMER, "snapshot_every": "40"}),
+    Rung("disks", 3, ("dead-disk", "full-disk", "power-loss"), {"disk_stall_ms": "0", "append_max": "3"},
+         may_end=True),
     Rung("members", 5, ("remove-member", "wipe-rejoin", "isolate-leader", "transfer-leader"),
          {"check_quorum": "off", "snapshot_every": "60"}),
     Rung("damage", 5, ("torn-tail", "kill-all", "bit-flip"), {"snapshot_every": "0"}, time_limit_s=14.0, may_end=True),
-    Rung("even", 4, ("halves", "ring", "power-loss"), {**TRUSTING, **CALMER, "snapshot_every": "40"}),
-    Rung("weather", 5, ("isolate-leader", "halves", "kill-leader"),
-         {**TRUSTING, **CALMER, "weather": "rough", "append_max": "1", "snapshot_every": "0"}),
-    Rung("disks", 3, ("dead-disk", "full-disk", "power-loss"), {"disk_stall_ms": "0", "append_max": "3"},
-         may_end=True),
     Rung("tails", 5, ("isolate-leader", "halves", "one-way"),
          {**TRUSTING, "append_max": "1", "snapshot_every": "25"}, rate=400.0, concurrency=3),
+    Rung("weather", 5, ("isolate-leader", "halves", "kill-leader"),
+         {**TRUSTING, **CALMER, "weather": "rough", "append_max": "1", "snapshot_every": "0"}),
     Rung("power", 3, ("power-loss", "slow-disk", "isolate-leader"),
          {"check_quorum": "off", "parallel_append": "on", "snapshot_every": "0"}),
     Rung("crashes", 5, ("crash-in-write", "crash-before-reply", "crash-after-append"),
@@ -167,13 +168,27 @@ def climb(
         made = [attempt for attempt in so_far.tries if attempt.rung == rung.name and not attempt.error]
         if so_far.caught or so_far.seconds >= minutes * 60 or len(made) > round_:
             continue
-        attempt = _try(rung, name, seed + round_, backend, store, open_place, stamp or {})
+        attempt = _tried(rung, name, seed + round_, backend, store, open_place, stamp or {})
         climbs[name] = Climb(name, (*so_far.tries, attempt))
         if record is not None:
             with explained(record, "add to the record"), record.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(attempt.to_json()) + "\n")
         tell(attempt)
     return list(climbs.values())
+
+
+def _tried(
+    rung: Rung, name: str, seed: int, backend: str, store: Path, open_place: OpenPlace, stamp: Mapping[str, str]
+) -> Try:
+    """Try; what only time told against it (it did not recover, it never served) counts if it happens again.
+
+    A machine that is too busy looks like that, too.
+    """
+    first = _try(rung, name, seed, backend, store, open_place, stamp)
+    if not first.checks or not set(first.checks) <= BY_TIME:
+        return first
+    again = _try(rung, name, seed, backend, store, open_place, stamp)
+    return replace(again, seconds=round(first.seconds + again.seconds, 1))
 
 
 def _try(

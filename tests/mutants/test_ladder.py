@@ -114,6 +114,16 @@ def test_a_broken_place_says_nothing_and_a_system_that_never_serves_is_found_out
     assert one.caught.checks == ("never-ready",)
 
 
+def test_what_only_time_told_counts_when_it_happens_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    slow = Verdict("run", {Axis.LIVENESS: Finding(False)})
+    for verdicts, checks in (([slow, GOOD], ()), ([slow, slow], ("did-not-recover",)), ([slow, BAD], ("I1",))):
+        told = [*verdicts]
+        monkeypatch.setattr(ladder, "run", lambda *_, told=told, **__: Done(tmp_path / "none", told.pop(0)))
+        (one,) = climb(["a"], backend="docker", store=tmp_path, record=None, rungs=RUNGS[:1])
+        assert one.tries[0].checks == checks
+        assert told == []
+
+
 def test_what_a_run_found():
     low, disks = RUNGS[0], Rung("disks", 3, ("dead-disk",), may_end=True)
     assert found_by(GOOD, low) == ()

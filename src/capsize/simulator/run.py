@@ -44,6 +44,8 @@ class Plan:
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
     subject: Subject = CLEAN
     record: bool = False
+    schedule: tuple[Step, ...] | None = None
+    """Faults to strike with instead of drawn ones."""
 
     @classmethod
     def varied(cls, seed: int, **fields: Any) -> Plan:
@@ -99,7 +101,11 @@ def simulate(plan: Plan) -> Outcome:
         judge=judge,
         record=plan.record,
     )
-    steps = draw(plan.seed, faults=plan.faults, length_ms=plan.length_ms, words=plan.words)
+    steps = (
+        draw(plan.seed, faults=plan.faults, length_ms=plan.length_ms, words=plan.words)
+        if plan.schedule is None
+        else list(plan.schedule)
+    )
     nemesis = Nemesis(world, steps)
     recording = Recording(plan.operations)
     workload = KeyValue(plan.seed, plan.clients)
@@ -208,7 +214,7 @@ def _health(world: World, nemesis: Nemesis, recording: Recording, recovered: boo
         anomalies = (*anomalies, Anomaly("did-not-recover", (why + ".",)))
     if world.crashes:
         axes[Axis.SAFETY] = Finding(False, tuple(anomaly.because[0] for anomaly in anomalies))
-    enough = succeeded * 10 >= plan.operations and (nemesis.landed > 0 or not plan.faults)
+    enough = succeeded * 10 >= plan.operations and (nemesis.landed > 0 or not nemesis.steps)
     missing = f"{succeeded} operations succeeded, {nemesis.landed} faults landed"
     axes[Axis.COVERAGE] = Finding(True) if enough else Finding("unknown", (missing,))
     figures = {

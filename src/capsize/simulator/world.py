@@ -43,13 +43,16 @@ class Node:
     """One server: its disk outlives its process. `core` is None while it is down."""
 
     __slots__ = (
-        "core", "disk", "disk_ms", "inc", "lc", "name", "paused", "postponed", "state", "tick_at", "traced", "waiting"
+        "core", "disk", "disk_dead", "disk_ms", "inc", "lc", "name", "paused", "postponed", "state", "tick_at",
+        "traced", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, disk: Disk) -> None:
         self.name = name
         self.disk = disk
         self.disk_ms: tuple[float, float] = (0.3, 2.0)
+        self.disk_dead = False
+        """Whether every flush fails."""
         self.core: Core | None = None
         self.state = NodeState()
         self.traced: State | None = None
@@ -153,6 +156,8 @@ class World:
         if node.core is None:
             return
         node.core = None
+        if node.disk_dead:  # what was on its way reaches nothing
+            node.disk.flushing, node.disk.waiting = [], []
         if power:
             node.disk.lose_power(self.disk_rng)
         else:
@@ -191,10 +196,13 @@ class World:
                 self._flush(node)
 
     def fail_disk(self, name: str) -> None:
-        """Let the write under way fail: the node learns of an I/O error."""
+        """Let the flush under way fail: nothing of it is on the disk, and the node learns of an I/O error."""
         node = self.nodes[name]
         if node.core is not None and node.disk.flushing:
-            self.step(node, WriteFailed(node.disk.flushing[0].write, "I/O error"))
+            last = node.disk.flushing[-1].write
+            node.disk.flushing = []
+            self.step(node, WriteFailed(last, "I/O error"))
+            self._flush(node)
 
     @property
     def up(self) -> list[str]:
@@ -311,6 +319,9 @@ class World:
 
     def _flushed(self, node: Node, inc: int) -> None:
         if node.core is None or node.inc != inc or node.disk.frozen or not node.disk.flushing:
+            return
+        if node.disk_dead:
+            self.fail_disk(node.name)
             return
         last = node.disk.end_flush()
         self.step(node, Persisted(last))
