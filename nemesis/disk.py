@@ -18,6 +18,7 @@ from capsize.nemesis.process import look, plan_nodes
 
 HEAL_WAIT_S = 5.0
 """The first fsync after a heal carries everything that waited."""
+STRIKE_WAIT_S = 2.0
 SLOW_FROM_MS = 30.0
 
 
@@ -38,11 +39,7 @@ class DiskFault(Fault):
 
     def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
         free = tuple(name for name in plan.targets if not holds.busy_disk(name))
-        deadline = time.monotonic() + HEAL_WAIT_S
-        while True:
-            probe = _writes(free, holds, lambda met: met.outcome == "done")
-            if probe.holds or time.monotonic() >= deadline:
-                return probe
+        return _soon(free, holds, lambda met: met.outcome == "done", within_s=HEAL_WAIT_S)
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class FullDisk(DiskFault):
         return holds.fill(number, plan.targets)
 
     def probe(self, plan: Plan, holds: Holds) -> Probe:
-        return _writes(plan.targets, holds, lambda met: met.outcome == "failed" and "space" in met.said)
+        return _soon(plan.targets, holds, lambda met: met.outcome == "failed" and "space" in met.said)
 
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return holds.drain(number, plan.targets)
@@ -113,7 +110,7 @@ class DeadDisk(DiskFault):
         return holds.break_disk(number, plan.targets)
 
     def probe(self, plan: Plan, holds: Holds) -> Probe:
-        return _writes(plan.targets, holds, lambda met: met.outcome == "failed")
+        return _soon(plan.targets, holds, lambda met: met.outcome == "failed")
 
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return holds.replace_disk(number, plan.targets)
@@ -142,6 +139,17 @@ class PowerLoss(DiskFault):
     def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
         free = [name for name in plan.targets if not holds.excused(name)]
         return look(free, holds, lambda state: state.alive, wait_s=HEAL_WAIT_S)
+
+
+def _soon(
+    names: Sequence[str], holds: Holds, good: Callable[[DiskProbe], bool], *, within_s: float = STRIKE_WAIT_S
+) -> Probe:
+    """Write until it meets what is expected everywhere, or time is up: on a busy disk even a failure takes its time."""
+    deadline = time.monotonic() + within_s
+    while True:
+        probe = _writes(names, holds, good)
+        if probe.holds or time.monotonic() >= deadline:
+            return probe
 
 
 def _crawls(met: DiskProbe) -> bool:
