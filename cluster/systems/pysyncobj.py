@@ -7,6 +7,7 @@ Every operation goes through the log, reads too: PySyncObj itself reads local st
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from capsize.cluster.json_lines import JsonLinesClient
 from capsize.cluster.node import Command, Node
 from capsize.cluster.option import choice
 from capsize.cluster.system import NodeStatus, System
+from capsize.errors import AdapterError
 
 SERVER = Path(__file__).with_name("pysyncobj_server.py")
 
@@ -69,10 +71,27 @@ class PySyncObj(System):
         return JsonLinesClient(node.reach("client"))
 
     def status(self, node: Node) -> NodeStatus:
-        client = JsonLinesClient(node.reach("client"))
-        client.timeout_s = 1.0
-        client.open()
-        try:
-            return NodeStatus(node.name, **client.ask("status"))
-        finally:
-            client.close()
+        return NodeStatus(node.name, **_asked(node, "status"))
+
+    def replica(self, node: Node, at: int | None) -> tuple[int, str]:
+        told = _asked(node, "replica")
+        return int(told["applied"]), str(told["digest"])
+
+    def dump_log(self, node: Node) -> tuple[Mapping[str, Any], ...]:
+        """Return the journal's entries, each with a digest of its command; nothing when there is no journal."""
+        if not self.journal:
+            return ()
+        done = node.run([*self.command(node).argv, "dump"])
+        if done.code:
+            raise AdapterError(f"{node.name}: the journal cannot be read: {done.err.strip().splitlines()[-1:]}")
+        return tuple(json.loads(done.out)["entries"])
+
+
+def _asked(node: Node, question: str) -> dict[str, Any]:
+    client = JsonLinesClient(node.reach("client"))
+    client.timeout_s = 1.0
+    client.open()
+    try:
+        return client.ask(question)
+    finally:
+        client.close()

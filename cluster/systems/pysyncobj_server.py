@@ -1,12 +1,14 @@
 """A small server around PySyncObj: a replicated map, asked over JSON lines. Runs on the node, beside the package.
 
-Standard library and pysyncobj only; uploaded by `pysyncobj.py`. Started as `python3 pysyncobj_server.py config.json`:
+Standard library and pysyncobj only; uploaded by `pysyncobj.py`. Started as `python3 pysyncobj_server.py config.json`;
+with the word `dump` behind it, it prints what the journal of a stopped node holds, one JSON object. The config:
 {"node": "n1", "listen_peer": ["host", port], "listen_client": [...], "peers": {"n2": ["host", port]}, "data_dir": …,
  "journal": true, "local_reads": false, "batch": false}
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import socketserver
@@ -22,6 +24,7 @@ PORT = ":1"
 """PySyncObj names a node by its address; ours are names, `where` says how each is reached."""
 ROLES = ("follower", "candidate", "leader")
 APPLY_S = 60.0
+JOURNAL = "/journal"
 
 
 def replicated_map(config: dict[str, Any]) -> Any:
@@ -61,9 +64,17 @@ def replicated_map(config: dict[str, Any]) -> Any:
                 "last_index": self._SyncObj__raftLog[-1][1],
             }
 
+        def replica(self) -> dict[str, Any]:
+            """How far the log is applied, and a digest of the map there: read between two looks at the former."""
+            while True:
+                applied = self.getStatus()["last_applied"]
+                text = json.dumps(sorted(self.data.copy().items()))
+                if self.getStatus()["last_applied"] == applied:
+                    return {"applied": applied, "digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
+
     data = config["data_dir"]
     Path(data).mkdir(parents=True, exist_ok=True)
-    kept = {"journalFile": data + "/journal", "fullDumpFile": data + "/dump"} if config["journal"] else {}
+    kept = {"journalFile": data + JOURNAL, "fullDumpFile": data + "/dump"} if config["journal"] else {}
 
     def told_role(old: int, new: int) -> None:
         logging.info("role %s -> %s", ROLES[old], ROLES[new])
@@ -134,6 +145,8 @@ class Server(socketserver.ThreadingTCPServer):
         f, key = asked["f"], json.dumps(asked["key"])
         if f == "status":
             return {"type": "ok", "result": self.map.status()}
+        if f == "replica":
+            return {"type": "ok", "result": self.map.replica()}
         if f not in OPERATIONS:
             return {"type": "fail", "error": f"this server knows no operation {f!r}"}
         if self.config["local_reads"] and f in ("read", "get"):
@@ -174,8 +187,25 @@ class Session(socketserver.StreamRequestHandler):
                 return
 
 
+def dump(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what the journal holds: entries with a digest each, and its own note of term, vote and commit index."""
+    from pysyncobj.journal import FileJournal, MetaStorer  # type: ignore # pyright: ignore
+
+    path = config["data_dir"] + JOURNAL
+    if not Path(path).exists():
+        return {"entries": [], "meta": {}}
+    entries = [
+        {"index": index, "term": term, "digest": hashlib.sha256(bytes(command)).hexdigest()[:16]}
+        for command, index, term in FileJournal(path)[:]
+    ]
+    return {"entries": entries, "meta": MetaStorer(path + ".meta").getMeta()}
+
+
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent))
+    if sys.argv[2:] == ["dump"]:
+        sys.stdout.write(json.dumps(dump(json.loads(Path(sys.argv[1]).read_text())), default=str) + "\n")
+        return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.info("started: %s", Path(sys.argv[1]).read_text())
     Server(json.loads(Path(sys.argv[1]).read_text())).serve_forever()

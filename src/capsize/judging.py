@@ -7,6 +7,7 @@ unknown; it never makes it valid.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from capsize.checker.polled import PolledState
 from capsize.checker.replicas import Replicas
 from capsize.checker.trace import TraceEvent
 from capsize.config import RunConfig
+from capsize.dumps import DUMP
 from capsize.errors import HistoryError, StoreError
 from capsize.history import History, load_history
 from capsize.registry import lookup
@@ -56,6 +58,7 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
     for checker in workload.checkers():
         verdicts.append(_explained(_checked(checker, history, spent), history, workload, traces))
     verdicts += white_box
+    verdicts += _dumped(folder, nodes)
     return merge("run", verdicts)
 
 
@@ -80,6 +83,23 @@ def _white_box(paths: Sequence[Path], history: History, budget: Budget) -> tuple
         return [], [Verdict(RAFT, {Axis.HARNESS: Finding("unknown", (told,))})]
     events = [event for trace in traces for event in trace]
     return events, [_checked(RaftInvariants(traces), history, budget)]
+
+
+def _dumped(folder: Path, nodes: Sequence[str]) -> list[Verdict]:
+    """Return the verdict on the logs that were dumped when the nodes had stopped; none where none was."""
+    from capsize.checker.dumped import NAME, judge_logs
+
+    paths = {node: folder / "nodes" / node / DUMP for node in nodes}
+    try:
+        logs = {
+            node: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            for node, path in paths.items()
+            if path.is_file()
+        }
+        return [judge_logs(logs)] if logs else []
+    except (ValueError, LookupError, TypeError, OSError) as error:
+        told = f"the nodes' dumped logs could not be read: {type(error).__name__}: {error}"
+        return [Verdict(NAME, {Axis.HARNESS: Finding("unknown", (told,))})]
 
 
 def _explained(verdict: Verdict, history: History, workload: Workload, traces: Sequence[TraceEvent]) -> Verdict:

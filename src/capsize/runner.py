@@ -21,6 +21,7 @@ from capsize.cluster.cluster import Cluster
 from capsize.cluster.ledger import Owner
 from capsize.config import RunConfig
 from capsize.crashes import Crashes
+from capsize.dumps import dump_logs
 from capsize.errors import CapsizeError, Refused, StoreError, UsageError
 from capsize.interrupts import EndedEarly, Interrupted, Interruption, interruptible
 from capsize.judging import judge, write_verdict
@@ -187,6 +188,8 @@ class _Run:
         finally:
             recorder.close()
         for problem in cluster.collect(self.folder / "nodes"):
+            self._say(f"warning   {problem}")
+        for problem in dump_logs(cluster, self.folder / "nodes"):
             self._say(f"warning   {problem}")
 
     def _load_and_faults(self, cluster: Cluster, recorder: Recorder) -> None:

@@ -55,9 +55,16 @@ def recorded(
                 answers[name] = error
         return answers
 
-    system = SimpleNamespace(capabilities=lambda: {"replica"}, replica=lambda node, at: replica(node.name, at))
+    def ask(node: Any, at: int | None) -> tuple[int, str]:
+        return replica(node.name, at)
+
+    def nemesis(word: str, value: Mapping[str, Any]) -> None:
+        assert word == "replicas"
+        lines.append(value)
+
+    system = SimpleNamespace(capabilities=lambda: {"replica"}, replica=ask)
     lines: list[Mapping[str, Any]] = []
-    recorder = SimpleNamespace(nemesis=lambda word, value: lines.append(value))
+    recorder = SimpleNamespace(nemesis=nemesis)
     cluster = cast(Cluster, SimpleNamespace(system=system, at_once=at_once))
     compare(cluster, cast(Recorder, recorder), interrupted=threading.Event(), within_s=within_s)
     return lines
