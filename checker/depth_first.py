@@ -20,6 +20,9 @@ ATTEMPTS = 8
 """How often it may do so without getting further."""
 EFFORT = 60
 """Steps for each event after which a key is left to the frontier."""
+THRIFT = (30, 100, 0, 300)
+"""Steps without getting further before operations that never returned may be used: they must last. One after another,
+for keys that have such operations."""
 THREADS_FROM = 100_000
 """Operations from which keys are tried on all cores at once."""
 
@@ -80,14 +83,31 @@ def find_orders(
     """
     if compiled is None:
         compiled = worth_compiling(kernel.FIND_ORDERS, len(columns), COMPILE_FROM)
+    found, spent, kept = np.zeros(len(wanted), dtype=bool), np.zeros(len(wanted), dtype=np.int64), 0
+    pending = np.zeros(len(wanted), dtype=bool)
+    pending[columns.key[columns.ret < 0]] = True
+    for thrift in THRIFT if compiled else THRIFT[:1]:
+        tried = _on_all_cores(columns, wanted, appends, thrift, steps - int(spent.max(initial=0)), compiled)
+        found |= tried.found
+        spent += tried.steps
+        kept = max(kept, tried.bytes)
+        wanted = wanted & pending & ~tried.found & (spent < steps)
+        if not bool(wanted.any()):
+            break
+    return FirstTry(found, spent, kept)
+
+
+def _on_all_cores(
+    columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, thrift: int, steps: int, compiled: bool
+) -> FirstTry:
     parts = [wanted]
     if compiled and len(columns) >= THREADS_FROM:
         numbers, cores = np.flatnonzero(wanted), usable_cores()
         parts = [np.isin(np.arange(len(wanted)), numbers[one::cores]) for one in range(min(cores, len(numbers)))]
     if len(parts) < 2:
-        return _find(columns, wanted, appends, steps, compiled)
+        return _find(columns, wanted, appends, thrift, steps, compiled)
     with ThreadPoolExecutor(len(parts)) as pool:
-        tries = list(pool.map(lambda part: _find(columns, part, appends, steps, compiled), parts))
+        tries = list(pool.map(lambda part: _find(columns, part, appends, thrift, steps, compiled), parts))
     found = np.logical_or.reduce([one.found for one in tries])
     return FirstTry(found, np.add.reduce([one.steps for one in tries]), sum(one.bytes for one in tries))
 
@@ -97,7 +117,9 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _find(columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, steps: int, compiled: bool) -> FirstTry:
+def _find(
+    columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, thrift: int, steps: int, compiled: bool
+) -> FirstTry:
     count, keys = len(columns), len(columns.initial)
     positions = columns.positions
     start = np.zeros(keys + 1, dtype=np.int32)
@@ -114,7 +136,8 @@ def _find(columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, 
         return np.empty(size, dtype=dtype)
 
     answer, spent = np.full(keys, kernel.UNDECIDED, dtype=np.int8), np.zeros(keys, dtype=np.int64)
-    patience, effort = (PATIENCE, EFFORT) if compiled else (PATIENCE // 4, EFFORT // 4)
+    effort = EFFORT if len(appends) > 1 else EFFORT // 3  # what strings say of their past makes it worth while
+    patience, effort = (PATIENCE, effort) if compiled else (PATIENCE // 4, effort // 4)
     kernel.FIND_ORDERS(
         compiled,
         columns.kind, columns.a, columns.b, columns.ret, columns.initial, wants,
@@ -125,6 +148,6 @@ def _find(columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, 
         some(longest), some(longest), some(longest), some(longest, np.int8), some(longest, np.int64),
         some(longest, np.int64),
         some(pending, np.int8), some(pending), some(pending), some(pending), some(pending), some(2 * pending + 1),
-        np.zeros(1 << 14, dtype=np.int64), patience, ATTEMPTS, effort, steps, answer, spent,
+        np.zeros(1 << 14, dtype=np.int64), patience, ATTEMPTS, effort, thrift, steps, answer, spent,
     )  # fmt: skip
     return FirstTry(answer == kernel.LEGAL, spent, used + at.nbytes + events.nbytes + (1 << 17))

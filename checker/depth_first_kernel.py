@@ -142,7 +142,7 @@ def find_orders(
     frame_event: Any, frame_trail: Any, frame_state: Any, frame_flag: Any, frame_last: Any, frame_hash: Any,
     class_kind: Any, class_a: Any, class_b: Any, available: Any, used: Any, class_table: Any,  # per pending, 2 per
     failed: Any,  # hashes of choices that came to nothing; a power of two
-    patience: int, attempts_max: int, effort: int, steps_max: int,
+    patience: int, attempts_max: int, effort: int, thrift: int, steps_max: int,
     answer: Any, steps: Any,  # per key
 ) -> int:  # fmt: skip
     """Try every wanted key; `answer` is LEGAL or UNDECIDED. Returns the number of legal keys.
@@ -191,6 +191,7 @@ def find_orders(
         state, e, height, depth, flag, uses = initial[k], first, 0, 0, 0, 0
         spent, furthest, since, failures, mode, attempts, stuck_at = 0, first, 0, 0, 2, 0, first
         limit = effort * (last - first) + patience
+        pending_costs = 100 if graph[0] > 0 else 3  # what never returned must last: strings use it up
         fresh = True  # a new choice, or one to be made again
         legal = True
         while True:
@@ -205,6 +206,11 @@ def find_orders(
                     attempts, mode, failures = 0, 2, 1
                     for place in range(len(failed)):
                         failed[place] = 0
+            elif since == thrift + 1:
+                # From here on what never returned may be used; what came to nothing without it may not now.
+                failures = 1
+                for place in range(len(failed)):
+                    failed[place] = 0
             elif since > patience << (attempts if attempts < 6 else 6):
                 # Elsewhere lies the fault: back some way, and on with other preferences.
                 attempts += 1
@@ -260,11 +266,14 @@ def find_orders(
                     depth += 1
             if not fresh:
                 # Back to the nearest choice.
-                if depth == 0:
+                if depth == 0 and since > thrift:
                     legal = False
                     break
                 top = depth - 1
-                while e > frame_event[top]:
+                back_to, low = first, 0
+                if depth > 0:
+                    back_to, low = frame_event[top], frame_trail[top]
+                while e > back_to:
                     e -= 1
                     op = events[e] >> 1
                     if events[e] & 1:
@@ -273,7 +282,7 @@ def find_orders(
                         available[class_of[op]] -= 1
                     else:
                         behind[before[op]], before[behind[op]] = behind[op], before[op]
-                while height > frame_trail[top]:
+                while height > low:
                     height -= 1
                     entry = trail[height]
                     if entry < 0:
@@ -281,6 +290,12 @@ def find_orders(
                         uses -= (1 - entry) * 48271 * (1 - entry)
                     else:
                         status[entry >> 2] = entry & 3
+                if depth == 0:
+                    # Nothing without what never returned: from the start again, with it.
+                    state, flag, since, failures, fresh = initial[k], 0, thrift + 1, 1, True
+                    for place in range(len(failed)):
+                        failed[place] = 0
+                    continue
                 state, flag = frame_state[top], frame_flag[top]
             # Choose the best candidate after the last one that was tried.
             top = depth - 1
@@ -368,17 +383,17 @@ def find_orders(
                         ):
                             best, chosen, chosen_state = rank, op, after
                 op = behind[op]
-            if best >= 3 << 40 and (sought != -3 or kind[x] >= 3 or tried >= 0):
+            if best >= 3 << 40 and since > thrift and (sought != -3 or kind[x] >= 3 or tried >= 0):
                 for c in range(classes):
                     if used[c] < available[c] and not (class_kind[c] == 1 and flag):
                         result = follow(state, class_kind[c], class_a[c], class_b[c], graph)
                         if result != -2 and result != state:
                             if kind[x] == 4 and class_kind[c] == 4:
                                 far = distance(follow(result, 4, a[x], 0, graph), next_0, graph)
-                                rank = 20 * far + 13
+                                rank = 20 * far + 10 + pending_costs
                             else:
                                 far = distance(result, next_0, graph)
-                                rank = 20 * far + 3 + 2 * other_costs
+                                rank = 20 * far + pending_costs + 2 * other_costs
                             rank = (rank << 40) + (1 << 39) + c
                             if tried < rank < best and (
                                 far < 10
