@@ -77,4 +77,36 @@ fillDetails(-1);
 for (const paint of painters) paint();
 follow();
 document.body.dataset.ready = String(Math.round(performance.now()));
-window.capsize = { orders: (a) => raw.anomalies[a].orders, moments: (a) => raw.anomalies[a].moments, view, zoom, pan, setWindow, paint: () => { for (const paint of painters) paint(); }, count: N };
+// For the tests: where an operation is on the screen, and how bars and roles look when every colour is the same.
+const tests = {
+  pointOf: (row) => {
+    const place = rows.find((item) => item.kind === 'lane' && item.lane === ops.lane[row]);
+    const box = board.getBoundingClientRect();
+    const scale = box.width / board.clientWidth;
+    const x = (xOf(ops.call_us[row], board.clientWidth) + xOf(ops.end_us[row], board.clientWidth)) / 2;
+    return [box.left + x * scale, box.top + (headHeight() - stage.scrollTop + place.y + LANE / 2) * scale];
+  },
+  inOneColour: (paint) => {
+    const kept = ink;
+    ink = Object.fromEntries(Object.keys(kept).map((name) => [name, '#000']));
+    Object.assign(ink, { card: '#fff', ok_soft: '#fff', info_soft: '#fff', ok_ink: '#fff', leader_ink: '#fff' });
+    ink.infoHatch = hatch('#000', '#fff', 1);
+    ink.downHatch = hatch('#000', 'transparent', -1);
+    const canvas = document.createElement('canvas');
+    canvas.width = 60;
+    canvas.height = 34;
+    const pen = canvas.getContext('2d');
+    try { paint(pen); return canvas.toDataURL(); } finally { ink = kept; }
+  },
+  shapes: () => [0, 1, 2, 3].map((category) => tests.inOneColour((pen) => {
+    const row = ops.category.indexOf(category);
+    if (row >= 0) bar(pen, row, 4, 24, 4);
+  })),
+  roles: () => ['leader', 'follower', 'candidate', 'down'].map((role) => tests.inOneColour((pen) => {
+    pen.translate(-gutter(), 0);
+    const [t0, t1] = [view.t0, view.t1];
+    [view.t0, view.t1] = [0, 1000];
+    try { paintNode(pen, { node: { spans: [[0, 40, role, 3]], commits: [], marks: [] } }, 2, gutter() + 1000); } finally { [view.t0, view.t1] = [t0, t1]; }
+  })),
+};
+window.capsize = { ...tests, orders: (a) => raw.anomalies[a].orders, moments: (a) => raw.anomalies[a].moments, view, zoom, pan, setWindow, paint: () => { for (const paint of painters) paint(); }, count: N };

@@ -63,13 +63,13 @@ function paintOverview() {
 
 let grip = null;
 strip.addEventListener('pointerdown', (event) => {
-  const t = (event.offsetX - gutter()) / (strip.clientWidth - gutter()) * END;
+  const t = (pointIn(strip, event)[0] - gutter()) / (strip.clientWidth - gutter()) * END;
   grip = { t, inside: t > view.t0 && t < view.t1 && view.t1 - view.t0 < END * 0.98, t0: view.t0, t1: view.t1, moved: false };
   strip.setPointerCapture(event.pointerId);
 });
 strip.addEventListener('pointermove', (event) => {
   if (!grip) return;
-  const t = (event.offsetX - gutter()) / (strip.clientWidth - gutter()) * END;
+  const t = (pointIn(strip, event)[0] - gutter()) / (strip.clientWidth - gutter()) * END;
   grip.moved = grip.moved || Math.abs(t - grip.t) > END * 0.004;
   if (!grip.moved) return;
   if (grip.inside) setWindow(grip.t0 + t - grip.t, grip.t1 + t - grip.t);

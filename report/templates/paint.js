@@ -36,9 +36,17 @@ function hatch(stroke, fill, direction, size = 6, alpha = 1) {
   return pen.createPattern(tile, 'repeat');
 }
 
+const zoomOf = (node) => node.currentCSSZoom || 1;      // wide screens magnify the drawings, see report.css
+
+function pointIn(node, event) {                         // where the pointer is, in the drawing's own pixels
+  const box = node.getBoundingClientRect();
+  const scale = box.width ? node.clientWidth / box.width : 1;
+  return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+}
+
 function prepare(canvas, height) {                      // size a canvas to its box; returns its pen
   const width = canvas.clientWidth;
-  const density = Math.min(window.devicePixelRatio || 1, 2);
+  const density = Math.min((window.devicePixelRatio || 1) * zoomOf(canvas), 3);
   if (canvas.width !== Math.round(width * density) || canvas.height !== Math.round(height * density)) {
     canvas.width = Math.round(width * density);
     canvas.height = Math.round(height * density);

@@ -5,14 +5,15 @@ let drag = null;
 
 board.addEventListener('pointerdown', (event) => {
   fingers.set(event.pointerId, event);
-  drag = { x: event.offsetX, y: event.offsetY, t0: view.t0, t1: view.t1, moved: false, brush: event.shiftKey };
+  const [x, y] = pointIn(board, event);
+  drag = { x, y, t0: view.t0, t1: view.t1, moved: false, brush: event.shiftKey };
   board.setPointerCapture(event.pointerId);
 });
 
 board.addEventListener('pointermove', (event) => {
   if (!drag) { hover(event); return; }
   if (fingers.size === 2 && fingers.has(event.pointerId)) { pinch(event); return; }
-  const dx = event.offsetX - drag.x;
+  const dx = pointIn(board, event)[0] - drag.x;
   if (Math.abs(dx) > 4) drag.moved = true;
   if (drag.moved) {
     const move = dx / (board.clientWidth - gutter()) * (drag.t1 - drag.t0);
@@ -23,7 +24,7 @@ board.addEventListener('pointermove', (event) => {
 board.addEventListener('pointerup', (event) => {
   fingers.delete(event.pointerId);
   if (drag && !drag.moved) {
-    const row = opAt(event.offsetX, event.offsetY);
+    const row = opAt(...pointIn(board, event));
     if (row >= 0) select(row);
     else select(-1);
   }
@@ -31,9 +32,9 @@ board.addEventListener('pointerup', (event) => {
 });
 board.addEventListener('pointercancel', (event) => { fingers.delete(event.pointerId); drag = null; });
 board.addEventListener('pointerleave', () => { tip.hidden = true; if (view.hover >= 0) { view.hover = -1; redraw(); } });
-board.addEventListener('dblclick', (event) => zoom(0.4, tOf(event.offsetX)));
+board.addEventListener('dblclick', (event) => zoom(0.4, tOf(pointIn(board, event)[0])));
 board.addEventListener('wheel', (event) => {
-  if (event.ctrlKey || event.metaKey) zoom(Math.exp(Math.max(-0.6, Math.min(0.6, event.deltaY * 0.004))), tOf(event.offsetX));
+  if (event.ctrlKey || event.metaKey) zoom(Math.exp(Math.max(-0.6, Math.min(0.6, event.deltaY * 0.004))), tOf(pointIn(board, event)[0]));
   else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) pan((event.deltaX || event.deltaY) / board.clientWidth);
   else return;
   event.preventDefault();
@@ -45,16 +46,17 @@ function pinch(event) {
   const before = apart();
   fingers.set(event.pointerId, event);
   drag.moved = true;
-  zoom(before / apart(), tOf(event.offsetX));
+  zoom(before / apart(), tOf(pointIn(board, event)[0]));
 }
 
 function hover(event) {
-  const i = opAt(event.offsetX, event.offsetY);
+  const [x, y] = pointIn(board, event);
+  const i = opAt(x, y);
   if (i !== view.hover) { view.hover = i; redraw(); }
-  const row = rowAt(event.offsetY);
+  const row = rowAt(y);
   let text = '';
   if (i >= 0) text = `#${ops.index[i]}  ${describe(i, true)}\n${OUTCOME[ops.outcome[i]]} · ${length(ops.took_us[i])} · p${ops.process[i]} on ${word(ops.node[i]) || '–'} at ${time(ops.call_us[i])}`;
-  else if (row && row.kind === 'node' && row.node) text = tellNode(row.node, tOf(event.offsetX), event.offsetX);
+  else if (row && row.kind === 'node' && row.node) text = tellNode(row.node, tOf(x), x);
   tip.hidden = !text;
   if (!text) return;
   tip.textContent = text;

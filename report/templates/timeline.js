@@ -41,7 +41,7 @@ const xOf = (t, width) => gutter() + (t - view.t0) / (view.t1 - view.t0) * (widt
 const tOf = (x) => view.t0 + (x - gutter()) / (board.clientWidth - gutter()) * (view.t1 - view.t0);
 
 function paintTimeline() {
-  const height = Math.min(headHeight() + rowsHeight, Math.max(220, Math.round(window.innerHeight * 0.72)));
+  const height = Math.min(headHeight() + rowsHeight, Math.max(220, Math.round(window.innerHeight * 0.72 / zoomOf(board))));
   stage.style.height = `${height}px`;
   spacer.style.height = `${headHeight() + rowsHeight}px`;
   const { pen, width } = prepare(board, height);

@@ -191,3 +191,32 @@ def test_dark_light_and_print_are_drawn(reports: dict[str, Path], open_page: Ope
     page.emulate_media(media="print")
     assert page.locator("h1").is_visible()
     assert not page.locator("#filters").is_visible()
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (1440, 900), (3840, 2160)])
+def test_a_click_hits_what_it_points_at_at_every_width(
+    reports: dict[str, Path], open_page: OpenPage, width: int, height: int
+) -> None:
+    page = open_page(reports["invalid"], width, height)
+    page.keyboard.press("a")
+    row = page.evaluate("capsize.view.selected")
+    page.keyboard.press("z")
+    page.keyboard.press("Escape")
+    assert page.evaluate("capsize.view.selected") == -1
+    page.evaluate("row => scrollBy(0, capsize.pointOf(row)[1] - innerHeight / 2)", row)
+    at = page.evaluate("row => capsize.pointOf(row)", row)
+    page.mouse.click(*at)
+    assert page.evaluate("capsize.view.selected") == row
+    board, stage = page.locator("#board").bounding_box(), page.locator("#stage").bounding_box()
+    assert board["height"] <= stage["height"] + 3
+    assert board["width"] <= stage["width"] + 3
+
+
+def test_without_colours_outcomes_and_roles_differ_by_shape(reports: dict[str, Path], open_page: OpenPage) -> None:
+    """Painted in one single colour, the bars of a change, a read, a failure and an unknown differ."""
+    page = open_page(reports["invalid"])
+    pictures = page.evaluate("capsize.shapes()")
+    assert len(pictures) == 4
+    assert len(set(pictures)) == 4
+    roles = page.evaluate("capsize.roles()")
+    assert len(set(roles)) == len(roles) == 4
