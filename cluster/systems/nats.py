@@ -112,6 +112,28 @@ class Nats(System):
             last_index=int(group["pindex"]),
         )
 
+    def transfer_leadership(self, leader: Node, to: Node) -> None:
+        """Have the stream's leader step down in favour of `to`."""
+        client = JetStreamClient(leader, direct=False, replicas=0)
+        client.open()
+        try:
+            for stream in self._groups:
+                wish = json.dumps({"placement": {"preferred": to.name}}).encode()
+                client.ask(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}", wish)
+        finally:
+            client.close()
+
+    def replica(self, node: Node, at: int | None) -> tuple[int, str]:
+        """Return the stream's last sequence number as this server holds it, and how much of it is there."""
+        said = get_json(node.reach("monitor"), "/jsz?acc=%24G&streams=true", timeout_s=3.0)
+        for account in said.get("account_details", ()):
+            for stream in account.get("stream_detail", ()):
+                if stream["name"] in self._groups:
+                    state = stream["state"]
+                    held = {word: state.get(word) for word in ("messages", "bytes", "first_seq", "num_deleted")}
+                    return int(state["last_seq"]), json.dumps(held)
+        raise LookupError(f"{node.name} holds no replica of the stream")
+
     def _group(self, node: Node) -> dict[str, Any]:
         """Return the Raft group of the stream that is used; that of the whole cluster while there is none."""
         monitor = node.reach("monitor")
