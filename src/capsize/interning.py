@@ -14,6 +14,7 @@ from capsize.op import Value
 
 NONE = 0
 """The code of None in every table."""
+DEPTH_MAX = 64
 
 
 class ValueTable:
@@ -30,6 +31,7 @@ class ValueTable:
         self._values: list[Value] = [None]
         self._codes: dict[Hashable, int] = {None: NONE}
         self._pairs: dict[int, tuple[int, int]] = {}
+        self._depth: dict[int, int] = {}
         for value in values:
             self.code(value)
 
@@ -94,7 +96,11 @@ class ValueTable:
         if isinstance(value, list | tuple):
             assert isinstance(identity, tuple)
             items = identity[1:]
+            depth = 1 + max((self._depth.get(item, 0) for item in items), default=0)
+            if depth > DEPTH_MAX:
+                raise TypeError(f"an array nested deeper than {DEPTH_MAX} is no operation value")
             code = self._add(identity, tuple(self._values[item] for item in items))
+            self._depth[code] = depth
             if len(items) == 2:
                 self._pairs[code] = (items[0], items[1])
             return code
@@ -116,7 +122,10 @@ def _identity(value: object, code_of: object) -> Hashable:
         return int(value) if value.is_integer() else value
     if isinstance(value, list | tuple):
         assert callable(code_of)
-        return ("items", *[code_of(item) for item in value])
+        try:
+            return ("items", *[code_of(item) for item in value])
+        except RecursionError:
+            raise TypeError(f"an array nested deeper than {DEPTH_MAX} is no operation value") from None
     if isinstance(value, int | str):  # subclasses (an enum, a numpy string)
         return value
     raise TypeError(

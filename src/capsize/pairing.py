@@ -159,6 +159,8 @@ class Pairing:
         row = len(self._process)
         if process in self.open or process in self._ended:
             raise self._cannot_invoke(process, f, line)
+        if not (-(1 << 62) < process < 1 << 62 and -(1 << 62) < time_ns < 1 << 62):
+            raise self.error(f"process {process}, time {time_ns}: expected numbers below 2^62", line)
         self.open[process] = row
         self._process.append(process)
         self._f.append(self.words.setdefault(f, len(self.words)))
@@ -188,6 +190,8 @@ class Pairing:
         meta: Mapping[str, Any] | None = None,
     ) -> int:
         """Close the open operation of `process`; returns its row."""
+        if not -(1 << 62) < time_ns < 1 << 62:
+            raise self.error(f"time {time_ns}: expected a number below 2^62", line)
         row = self.open.pop(process, -1)
         if row < 0:
             problem = (
@@ -245,6 +249,10 @@ class Pairing:
             return np.empty(0, dtype=np.int64)
         if not (set(map(type, processes)) == {int} == set(map(type, times)) and set(map(type, words)) == {str}):
             raise Doubt
+        try:
+            process_column, time_column = np.array(processes, dtype=np.int64), np.array(times, dtype=np.int64)
+        except OverflowError:
+            raise Doubt from None
         first = row = len(self._process)
         rows: list[int] = []
         pending, ended = self.open, self._ended
@@ -277,7 +285,7 @@ class Pairing:
         numbered = kind_codes != INFO
         number = len(self._times) + np.cumsum(numbered) - 1
         fresh = row - first
-        self._process.frombytes(np.array(processes, dtype=np.int64)[calls].tobytes())
+        self._process.frombytes(process_column[calls].tobytes())
         self._f.frombytes(word_codes[calls].tobytes())
         self._key.frombytes(np.array(key_codes, dtype=np.int32).tobytes())
         self._value.frombytes(np.array(value_codes, dtype=np.int32).tobytes())
@@ -291,7 +299,7 @@ class Pairing:
             named = [nodes[at] for at in calls.tolist()]
             node_codes = [-1 if node is None else known.setdefault(node, len(known)) for node in named]
         self._node.frombytes(np.array(node_codes, dtype=np.int32).tobytes())
-        self._times.frombytes(np.array(times, dtype=np.int64)[numbered].tobytes())
+        self._times.frombytes(time_column[numbered].tobytes())
         self._returns.frombytes((kind_codes >= 0)[numbered].tobytes())
         if not bool(np.all(word_codes == np.frombuffer(self._f, dtype=np.int32)[owner])):
             raise Doubt

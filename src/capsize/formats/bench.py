@@ -141,13 +141,17 @@ class _Reader:
             if len(fields) != _FIELDS:
                 return HistoryError(f"{len(fields)} fields; {expected}", where=where)
             if fields[1] not in _WORDS or fields[7] not in _STATUS:
-                return HistoryError(f"f {fields[1].decode()!r}, status {fields[7].decode()!r}; {expected}", where=where)
+                return HistoryError(f"f {_shown(fields[1])}, status {_shown(fields[7])}; {expected}", where=where)
             for at in (0, 2, 5, 6):
                 try:
                     int(fields[at])
                 except ValueError:
-                    return HistoryError(f"{fields[at][:30]!r} is no number; {expected}", where=where)
+                    return HistoryError(f"{_shown(fields[at])} is no number; {expected}", where=where)
         return HistoryError(f"cannot be read; {expected}", where=f"{self.path}:{first}")
+
+
+def _shown(token: bytes) -> str:
+    return repr(token[:30].decode("utf-8", "backslashreplace"))
 
 
 def _integer(token: bytes) -> Value:

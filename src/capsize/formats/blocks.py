@@ -26,30 +26,32 @@ def blocks_of_lines(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[t
     except OSError as reason:
         raise HistoryError(f"cannot be read: {reason.strerror}; expected a history file", where=str(path)) from None
     with file:
-        line, rest = 1, b""
+        line, rest, waiting = 1, list[bytes](), 0
         ahead = file.read(block_bytes)
         _refuse_binary(path, ahead)
         while ahead:
             chunk, ahead = ahead, file.read(block_bytes)
             if not ahead:
-                block = rest + chunk
+                block = b"".join([*rest, chunk])
                 _refuse_binary(path, block, line)
                 yield line, block, True
                 return
             head, newline, tail = chunk.rpartition(b"\n")
             if not newline:
-                rest += chunk
-                if len(rest) > LINE_BYTES_MAX:
+                _refuse_binary(path, chunk, line)
+                rest.append(chunk)
+                waiting += len(chunk)
+                if waiting > LINE_BYTES_MAX:
                     raise HistoryError(
                         f"a line longer than {LINE_BYTES_MAX >> 20} MiB; expected one event a line",
                         where=f"{path}:{line}",
                     )
                 continue
-            block = rest + head + newline
+            block = b"".join([*rest, head, newline])
             _refuse_binary(path, block, line)
             yield line, block, False
             line += block.count(b"\n")
-            rest = tail
+            rest, waiting = [tail], len(tail)
 
 
 def _refuse_binary(path: Path, block: bytes, first_line: int = 1) -> None:

@@ -151,6 +151,8 @@ class _Reader:
                     values = [self._key_and_value(event, line)[1] for line, event in clients]
         except KeyError:
             raise Doubt from None
+        if any(type(word) is not str for word in words):
+            raise Doubt
         called, results = self.called, list[Any]()
         for number, (kind, process, word) in enumerate(zip(kinds, processes, words, strict=True)):
             value = values[number]

@@ -12,9 +12,12 @@ from typing import Any
 
 _TOKEN = re.compile(r';.*|"(?:\\.|[^"\\])*"|#\{|#_|\^|#[A-Za-z][^\s{\[("]*|[{}\[\]()]|\\\w+|\\.|[^\s,{}\[\]()";]+|"')
 _CLOSING = {"{": "}", "#{": "}", "[": "]", "(": ")"}
+_CLOSERS = frozenset(_CLOSING.values())
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ATOMS_REMEMBERED = 1 << 16
+TOKENS_MAX = 200_000
+"""A map of more words than this is none of an operation."""
 _WORDS: dict[str, Any] = {"nil": None, "true": True, "false": False}
 
 
@@ -30,6 +33,7 @@ class EdnReader:
         self._since = 0
         self._atoms: dict[str, Any] = {}
         self._wrapped = ""
+        self._open = 0
 
     @property
     def is_open(self) -> bool:
@@ -48,7 +52,23 @@ class EdnReader:
             return
         if not self._waiting:
             self._since = line
-        tokens = self._waiting + [token for token in tokens if not token.startswith(";")]
+        tokens = [token for token in tokens if not token.startswith(";")]
+        if tokens and tokens[0] in ("[", "(") and not self._wrapped and not self._waiting:
+            self._wrapped = _CLOSING[tokens.pop(0)]
+        self._open += _opened(tokens)
+        self._waiting += tokens
+        if len(self._waiting) > TOKENS_MAX:
+            raise EdnError(f"a map of more than {TOKENS_MAX:,} words that is still open; expected `}}`")
+        if self._open > 0:
+            return
+        tokens, self._waiting = self._waiting, []
+        try:
+            yield from self._forms(tokens, line)
+        except RecursionError:
+            raise EdnError("a value nested too deep; expected a number, a string or a short vector") from None
+
+    def _forms(self, tokens: list[str], line: int) -> Iterator[tuple[int, dict[Any, Any]]]:
+        """Yield the maps among `tokens`; what is left waits for the next line."""
         at = 0
         while at < len(tokens):
             token = tokens[at]
@@ -59,14 +79,12 @@ class EdnReader:
                 yield self._since, dict(found[0])
                 at = found[1]
                 self._since = line
-            elif token in ("[", "(") and not self._wrapped:
-                self._wrapped = _CLOSING[token]
-                at += 1
             elif token == self._wrapped or (token[0] == "#" and token not in ("#{", "#_")):
                 at += 1
             else:
                 raise EdnError(f"{token[:30]!r}; expected a map, `{{:process …}}`")
         self._waiting = tokens[at:]
+        self._open = _opened(self._waiting)
 
     def finish(self) -> None:
         """Raise EdnError if a map is open still."""
@@ -112,6 +130,11 @@ class EdnReader:
             if len(self._atoms) < _ATOMS_REMEMBERED:
                 self._atoms[token] = value
             return value
+
+
+def _opened(tokens: list[str]) -> int:
+    """Return how many collections the tokens leave open."""
+    return sum((token in _CLOSING) - (token in _CLOSERS) for token in tokens)
 
 
 def _nested(tokens: list[str]) -> bool:

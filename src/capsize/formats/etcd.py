@@ -44,6 +44,8 @@ def read_etcd_log(path: Path) -> History:
                 }
                 pairing.fault(event)
                 continue
+            if len(found[1]) > 18:
+                raise pairing.error(f"process {found[1][:30]}; expected a smaller number", number)
             _event(pairing, int(found[1]), found[2], found[3], found[4], number)
     return History(pairing.finish(), source=str(path))
 
