@@ -1,12 +1,14 @@
 """Fuzz the engines against their oracles for as long as you like: `python bench/fuzz.py --histories 1000000`.
 
-Uses the drawing and the comparison of tests/checker/test_fuzz_oracles.py, with seeds of its own, on every core.
+Uses the drawing and the comparison of tests/checker/test_fuzz_oracles.py, with seeds of its own, on every core; every
+second batch with the compiled kernels, the others with the same source in plain Python.
 Prints what was judged; a disagreement prints the history and its seed, and ends everything with exit code 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -21,6 +23,10 @@ BATCH = 500
 
 def batch(seed: str, first: int, count: int) -> Counter[str]:
     """Judge `count` histories; half tiny, half of middle size, a third of them with unique values."""
+    compiled = first // BATCH % 2 == 0
+    os.environ["CAPSIZE_COMPILE"] = "1" if compiled else "0"
+    for kernel in import_module("capsize.checker.engines").KERNELS if compiled else ():
+        kernel.compile()  # otherwise histories as small as these are judged in plain Python
     fuzz = import_module("tests.checker.test_fuzz_oracles")
     seen: Counter[str] = Counter()
     names = list(fuzz.DRAW)
@@ -31,6 +37,7 @@ def batch(seed: str, first: int, count: int) -> Counter[str]:
         sizes = (1, 8) if tiny else (8, fuzz.LONGEST.get(name, 40))
         fuzz.judge(name, f"{seed}/{name}/{number}", sizes=sizes, tiny=tiny, unique=unique, seen=seen)
         seen["histories"] += 1
+    seen["compiled"] += count * compiled
     return seen
 
 

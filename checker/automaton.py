@@ -130,10 +130,11 @@ def string_automaton(
 
 def string_states(
     columns: KeyColumns, keys: npt.NDArray[np.bool_], first: Value, table: ValueTable
-) -> tuple[KeyColumns, npt.NDArray[np.bool_], Appends] | None:
+) -> tuple[KeyColumns, Appends, Ints] | None:
     """Number the beginnings of what was read of all `keys` alike, for the first try.
 
-    Keys in which somebody observed what cannot have been there are left out; None if a value is no string.
+    Returns the operations over states, what appending leads to, and the rows that observed what cannot have been
+    there; None if a value is no string.
     """
     inside = keys[columns.key]
     kind, a, b = columns.kind, columns.a, columns.b
@@ -167,15 +168,13 @@ def string_states(
         state_of[nothing] = 0
     edges[:, 1] = codes[edges[:, 1]]
     numbered = np.where(kind == APPEND, a, state_of[a]).astype(np.int32)
-    hopeless = read & (numbered < 0) & (columns.ret >= 0) & (kind != CAS_FAILED)
-    keys = keys.copy()
-    keys[columns.key[hopeless]] = False
+    hopeless = np.flatnonzero(read & (numbered < 0) & (columns.ret >= 0) & (kind != CAS_FAILED))
     states = replace(columns, a=numbered, b=state_of[b], initial=state_of[columns.initial])
     # A pending cas from, or a failed cas of, what cannot be there says nothing.
     idle = inside & (numbered < 0) & ((kind == CAS) | (kind == CAS_FAILED))
     if bool(idle.any()):
         states = states.take(np.flatnonzero(~idle))
-    return states, keys, graph_of(edges, count)
+    return states, graph_of(edges, count), hopeless
 
 
 def _grow(

@@ -224,25 +224,31 @@ def _first_try(
     model: Model[Any],
     budget: Budget,
 ) -> dict[int, KeyOutcome]:
-    """Return the keys not yet `judged` for which an order is found at the first try."""
+    """Return the keys not yet `judged` for which an order is found at the first try, or a value that cannot be."""
     wanted = np.ones(len(columns.keys), dtype=bool)
     wanted[list(judged)] = False
     tries: list[tuple[KeyColumns, Any, Appends]] = []
+    found: dict[int, KeyOutcome] = {}
     if in_slots is not None and bool(np.any(wanted & ~appends)):
         tries.append((observed_states(in_slots), wanted & ~appends, NO_APPENDS))
     if bool(np.any(wanted & appends)):
         strings = string_states(columns, wanted & appends, model.init(), history.table)
         if strings is not None:
-            tries.append(strings)
-    found: dict[int, KeyOutcome] = {}
+            states, graph, impossible = strings
+            keys = wanted & appends
+            for row in impossible[::-1]:
+                number = int(columns.key[row])
+                keys[number] = False
+                illegal = Illegal("never-written", (int(history.columns.row[columns.row[row]]),))
+                found[number] = KeyOutcome(columns.keys[number], FRONTIER, illegal)
+            tries.append((states, keys, graph))
     for states, keys, graph in tries:
-        if len(states) * BYTES_FIRST_TRY > budget.bytes_or_all:
+        if len(states) * BYTES_FIRST_TRY > budget.bytes_or_all or not bool(keys.any()):
             continue
         tried = find_orders(states, keys, graph, steps=budget.steps_or_all)
-        for number in np.flatnonzero(tried.found):
-            found[int(number)] = KeyOutcome(
-                columns.keys[number], FRONTIER, Legal(None, int(tried.steps[number]), tried.bytes)
-            )
+        for number in np.flatnonzero(tried.found).tolist():
+            legal = Legal(None, int(tried.steps[number]), tried.bytes)
+            found[number] = KeyOutcome(columns.keys[number], FRONTIER, legal)
     return found
 
 
