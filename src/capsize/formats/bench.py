@@ -65,11 +65,11 @@ class _Reader:
             key = self._column(tokens[2::_FIELDS], _integer)
             value = self._column(tokens[3::_FIELDS], _text)
             result = self._column(tokens[8::_FIELDS], _text)
+            compare = np.flatnonzero(f == self.words[b"c"])
+            new = self._column(tokens[4::_FIELDS], _text) if len(compare) else value
         except (KeyError, ValueError, OverflowError):
             raise self._wrong_line(first, block) from None
-        compare = np.flatnonzero(f == self.words[b"c"])
         if len(compare):
-            new = self._column(tokens[4::_FIELDS], _text)
             value[compare] = self._pairs(value[compare], new[compare])
             failed = np.array([status[at] == b"f" for at in compare.tolist()], dtype=bool)
             result[compare] = np.where(failed, self.false, self.true)
