@@ -315,6 +315,9 @@ class Disk:
                 os.close(loop)
             self.loop, self.frozen, self.dead = path, False, False
             os.makedirs(os.path.join(self.place, "data"), exist_ok=True)
+            for name in os.listdir(self.place):  # what was under way when the disk died
+                if name.startswith(("capsize-probe-", "capsize-filler")):
+                    os.unlink(os.path.join(self.place, name))
             return {"loop": self.loop, "image": self.image}
 
     def unmount(self, wait_s: float = 5.0) -> None:

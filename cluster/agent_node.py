@@ -337,6 +337,14 @@ class AgentNode(Node):
         self.upload(ours[0], found["put"])
         return ""
 
+    def why_no_pressure(self) -> str:
+        """Try whether this host lets us limit processes; return why not, empty when it does."""
+        try:
+            self.agent.order("prepare", needs=["pressure"])
+        except BackendError as error:
+            return f"processes cannot be limited ({error}); run as root, or with sudo"
+        return ""
+
     def set_clock(self, *, offset_s: float = 0.0, rate: float = 1.0) -> None:
         self.agent.order("set_clock", offset_s=offset_s, rate=rate)
 

@@ -63,6 +63,8 @@ class SshBackend(Backend):
         self._no_disks = "disks were switched off" if disks is False else ""
         self._no_network = ""
         self._no_shape = ""
+        self._no_clock = ""
+        self._no_pressure = ""
         self._clients: dict[str, paramiko.SSHClient] = {}
         self._lost: list[str] = []
         """What connections that were lost did to the run, not told yet."""
@@ -75,7 +77,11 @@ class SshBackend(Backend):
         """Return what the hosts can do; before `create` has met them, what hosts can do in general."""
         found = {"processes"}
         if not self._no_network:
-            found.add("network")
+            found |= {"network", "clients"}
+        if not self._no_clock:
+            found |= {"clock", "monotonic"}
+        if not self._no_pressure:
+            found.add("pressure")
         if not self._no_shape:
             found.add("shape")
         if not self._no_disks:
@@ -85,7 +91,11 @@ class SshBackend(Backend):
     def why_not(self, capability: str) -> str:
         if capability in ("disks", "power"):
             return f"ssh: {self._no_disks or 'real disks are there'}"
-        if capability == "network":
+        if capability in ("clock", "monotonic"):
+            return f"ssh: {self._no_clock or 'clocks can be set'}"
+        if capability == "pressure":
+            return f"ssh: {self._no_pressure or 'limits can be set'}"
+        if capability in ("network", "clients"):
             return f"ssh: {self._no_network or 'links can be cut'}"
         if capability == "shape":
             return f"ssh: {self._no_shape or 'packets can be shaped'}"
@@ -173,6 +183,8 @@ class SshBackend(Backend):
             self._no_shape = f"packets cannot be shaped ({failed}); run as root, or with sudo"
         else:
             self._no_shape = next(filter(None, pool.map(AgentNode.why_no_shape, self.nodes)), "")
+        self._no_clock = next(filter(None, pool.map(AgentNode.why_no_clock, self.nodes)), "")
+        self._no_pressure = next(filter(None, pool.map(AgentNode.why_no_pressure, self.nodes)), "")
         if self._no_disks:
             return
         if failed := _first_failure(pool, self.nodes, "create_disk"):

@@ -38,6 +38,8 @@ def list_words(
         for row in rows:
             more = f"  ({row['more']})" if row.get("more") else ""
             print(f"{indent}{row['name']!s:<{width}}  {row['says']}{more}".rstrip())
+            for place, why in row.get("refused", {}).items():
+                print(f"{indent}{'':<{width}}    not on {place}: {why}")
             for key, text in row.get("options", {}).items():
                 print(f"{indent}{'':<{width}}    --opt {key}=…  {text}")
         if not rows:
@@ -74,12 +76,18 @@ def _workloads() -> list[dict[str, Any]]:
 
 
 def _faults() -> list[dict[str, Any]]:
+    from capsize.cluster.abilities import abilities
     from capsize.nemesis.kinds import KINDS
 
-    return [
-        {"name": kind.word, "says": kind.says, "more": _needed(kind.needs, kind.hooks - {"status"})}
-        for kind in KINDS.values()
-    ]
+    places = abilities()
+    rows: list[dict[str, Any]] = []
+    for kind in KINDS.values():
+        whys = {place: [can[need] for need in sorted(kind.needs) if can[need]] for place, can in places.items()}
+        rows.append({
+            "name": kind.word, "says": kind.says, "more": _needed(kind.needs, kind.hooks - {"status"}),
+            "needs": sorted(kind.needs), "refused": {place: why[0] for place, why in whys.items() if why},
+        })  # fmt: skip
+    return rows
 
 
 def _needed(places: Iterable[str], hooks: Iterable[str]) -> str:
