@@ -32,10 +32,50 @@ HOOKS: Mapping[str, inspect.Signature] = {
 }
 """Every hook of the contract and how it is called."""
 
-WITHIN_S: Mapping[str, float] = {"prepare": 600.0, "install": 120.0, "command": 10.0, "client": 10.0}
-"""How long a hook may take before it counts as hanging; polls are bounded by whoever polls."""
+WITHIN_S: Mapping[str, float] = {
+    "prepare": 600.0, "install": 120.0, "command": 10.0, "client": 10.0, "own_client": 10.0, "refuses": 10.0,
+    "traces": 10.0, "failpoints": 10.0, "members": 10.0, "replica": 20.0, "arm": 10.0, "transfer_leadership": 30.0,
+    "add_member": 30.0, "remove_member": 30.0, "snapshot": 30.0, "dump_log": 60.0,
+}  # fmt: skip
+"""How long a hook may take before it counts as hanging; `status` is bounded by whoever polls."""
 
-RETURNS: Mapping[str, type] = {"command": Command, "client": Client, "status": NodeStatus, "refuses": Mapping}
+
+def _is(kind: type) -> Callable[[object], bool]:
+    return lambda result: isinstance(result, kind)
+
+
+def _texts(result: object) -> bool:
+    return isinstance(result, tuple | list) and all(isinstance(word, str) for word in result)
+
+
+def _lines(result: object) -> bool:
+    return isinstance(result, Mapping) and all(isinstance(k, str) and isinstance(v, str) for k, v in result.items())
+
+
+def _replica(result: object) -> bool:
+    return isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], int) and isinstance(result[1], str)
+
+
+def _entries(result: object) -> bool:
+    return isinstance(result, tuple | list) and all(
+        isinstance(entry, Mapping) and isinstance(entry.get("index"), int) and isinstance(entry.get("term"), int)
+        for entry in result
+    )
+
+
+RETURNS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "command": ("a Command", _is(Command)),
+    "client": ("a Client", _is(Client)),
+    "own_client": ("a Client or None", lambda result: result is None or isinstance(result, Client)),
+    "status": ("a NodeStatus", _is(NodeStatus)),
+    "traces": ("a tuple of file names", _texts),
+    "refuses": ("a dict: capability -> why", _lines),
+    "members": ("a tuple of node names", _texts),
+    "failpoints": ("a dict: name -> one line of description", _lines),
+    "replica": ("(how far it has applied, a digest)", _replica),
+    "dump_log": ("entries, each with a whole index and term", _entries),
+}
+"""What a hook must return, in words and as a test."""
 
 
 def validate(cls: object) -> list[str]:
@@ -115,8 +155,8 @@ def _guard_hook(system: System, name: str, hook: Callable[..., Any]) -> Callable
         where = f"{who}.{name}({told})"
         result = _bounded(where, name, hook, args)
         expected = RETURNS.get(name)
-        if expected is not None and not isinstance(result, expected):
-            raise AdapterError(f"{where} returned {_brief(result)}; expected a {expected.__name__}")
+        if expected is not None and not expected[1](result):
+            raise AdapterError(f"{where} returned {_brief(result)}; expected {expected[0]}")
         if isinstance(result, Client):
             _guard_client(result, who)
         return result

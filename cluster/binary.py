@@ -52,6 +52,14 @@ def from_debian(package: str, member: str) -> Path:
     return _member(folder, member, package)
 
 
+def libraries_from_debian(package: str) -> Path:
+    """Return a folder with the shared libraries that a Debian package needs, for hosts that do not have them.
+
+    Upload it, and put it into LD_LIBRARY_PATH. The C library is not among them: it must be the host's own.
+    """
+    return _once(f"debian/{package}-libraries", lambda work: _gather_libraries(package, work))
+
+
 def from_place(place: str, member: str) -> Path:
     """Return the file `member` at a path or URL; an archive (.whl, .zip, .tar.*, .deb) is unpacked first."""
     if place.startswith(("http://", "https://")):
@@ -109,6 +117,31 @@ def _apt_download(package: str, work: Path) -> Path:
     return _only_file(work)
 
 
+def _gather_libraries(package: str, work: Path) -> None:
+    """Fetch the packages of libraries that `package` depends on, and theirs, and keep their shared objects only."""
+    if shutil.which("apt-cache") is None:
+        raise AdapterError(f"cannot fetch the libraries of {package}: this machine has no apt-cache")
+    names, todo = set[str](), [package]
+    while todo:
+        told = subprocess.run(
+            ["apt-cache", "depends", "--important", todo.pop()], capture_output=True, text=True, timeout=60, check=False
+        ).stdout
+        lines = [line.split(":", 1) for line in told.splitlines() if line.startswith("  Depends:")]
+        new = {name.strip() for _, name in lines if name.strip().startswith(("lib", "zlib"))} - names - OF_EVERY_HOST
+        names |= new
+        todo += new
+    with tempfile.TemporaryDirectory(dir=work) as spare:
+        _fetch(["apt-get", "download", "--quiet", *sorted(names)], f"the libraries of {package}", cwd=Path(spare))
+        for archive in sorted(Path(spare).glob("*.deb")):
+            _unpack_all(archive, archive.with_suffix(""))
+        for library in Path(spare).rglob("lib*.so.*"):
+            if library.is_file():  # through a link, too
+                shutil.copy(library, work / library.name)
+
+
+OF_EVERY_HOST = frozenset({"libc6", "libgcc-s1", "libc-bin"})
+
+
 def _fetch(argv: list[str], what: str, *, cwd: Path | None = None) -> None:
     try:
         done = subprocess.run(
@@ -148,6 +181,7 @@ def _is_archive(path: Path) -> bool:
 def _unpack_all(path: Path, work: Path) -> None:
     """Unpack an archive into `work`; another file is put there as it is."""
     try:
+        work.mkdir(exist_ok=True)
         if path.suffix in (".whl", ".zip"):
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(work)
@@ -173,11 +207,19 @@ def _unpack_deb(path: Path, work: Path) -> None:
                 inner = work / name
                 inner.write_bytes(file.read(size))
                 with tarfile.open(inner) as tar:
-                    tar.extractall(work, filter="data")
+                    tar.extractall(work, filter=_within)
                 inner.unlink()
                 return
             file.seek(size + size % 2, os.SEEK_CUR)
     raise tarfile.ReadError("no data in the Debian package")
+
+
+def _within(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+    """Leave out what points outside of the folder: packages have links to absolute paths, which are of no use here."""
+    try:
+        return tarfile.data_filter(member, path)
+    except tarfile.FilterError:
+        return None
 
 
 def _member(folder: Path, member: str, origin: str) -> Path:

@@ -53,13 +53,13 @@ def plan(config: RunConfig) -> Plan:
             raise Refused(
                 f"--faults: {step.kind} needs {step.fault.least_nodes} nodes or more; --nodes is {config.nodes}"
             )
-    _refuse_unasked(config, system, schedule)
+    refuse_unasked(config, system, schedule)
     _refuse_two_kinds_of_clocks(schedule)
     asked = workload(config.seed, config.nodes * config.concurrency)
     return Plan(config, asked.fit(system), asked, kinds, schedule)
 
 
-def _refuse_unasked(config: RunConfig, system: System, schedule: Schedule) -> None:
+def refuse_unasked(config: RunConfig, system: System, schedule: Schedule) -> None:
     """Raise Refused for the first fault that would ask of the system what its adapter has no hook for."""
     able = system.capabilities()
     flag = "--schedule" if config.schedule else "--faults"

@@ -93,6 +93,45 @@ def test_what_a_hook_returns_is_checked() -> None:
         guard(Returning()).command(NODE)
 
 
+@pytest.mark.parametrize(
+    ("hook", "arguments", "returned", "told"),
+    [
+        ("traces", 1, "trace.jsonl", "expected a tuple of file names"),
+        ("refuses", 1, ["network"], "expected a dict: capability -> why"),
+        ("own_client", 3, "client", "expected a Client or None"),
+        ("members", 1, "n1,n2", "expected a tuple of node names"),
+        ("members", 1, (1, 2), "expected a tuple of node names"),
+        ("failpoints", 0, ("after_append",), "expected a dict: name -> one line of description"),
+        ("replica", 2, "digest", r"expected \(how far it has applied, a digest\)"),
+        ("dump_log", 1, [{"index": 1}], "expected entries, each with a whole index and term"),
+    ],
+)
+def test_what_an_optional_hook_returns_is_checked(hook: str, arguments: int, returned: object, told: str) -> None:
+    names = ("a", "b", "c")[:arguments]
+    scope: dict[str, Any] = {"returned": returned}
+    exec(f"def {hook}(self, {', '.join(names)}): return returned", scope)  # called as it is, whatever its signature
+    cls = type("Odd", (Fine,), {hook: scope[hook]})
+    with pytest.raises(AdapterError, match=f"Odd.{hook}.* returned .*{told}"):
+        getattr(guard(cls()), hook)(*([NODE] * arguments))
+
+
+def test_every_hook_that_may_hang_is_bounded_and_each_that_returns_is_checked() -> None:
+    assert adapter.HOOKS.keys() - adapter.WITHIN_S.keys() == {"status"}  # bounded by whoever polls
+    nothing = {"prepare", "install", "transfer_leadership", "add_member", "remove_member", "snapshot", "arm"}
+    assert adapter.HOOKS.keys() - adapter.RETURNS.keys() == nothing
+
+
+def test_an_optional_hook_that_is_called_otherwise_is_told() -> None:
+    class Odd(Fine):
+        def add_member(self, node: Node) -> None: ...  # type: ignore[override]
+
+        async def snapshot(self, node: Node) -> None: ...  # type: ignore[override]
+
+    told = "; ".join(validate(Odd))
+    assert "add_member is called as add_member(through, node): it takes (node)" in told
+    assert "snapshot is async" in told
+
+
 def test_a_hook_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 

@@ -184,3 +184,40 @@ class NamesNoTrace(Wrong):
 class CannotStart(Wrong):
     def command(self, node: Node) -> Command:
         return Command(("sh", "-c", "echo no such option: --peers >&2; exit 2"))
+
+
+class ComesBack(Wrong):
+    """Something that starts the server again by itself: no restart ever loses anything."""
+
+    def command(self, node: Node) -> Command:
+        return shell(super().command(node), 'setsid sh -c \'while :; do "$@"; done\' sh "$@" & exec sleep 600')
+
+
+class GoesAround(Wrong):
+    """Its nodes reach each other where no link can be cut."""
+
+    def config(self, node: Node) -> dict[str, Any]:
+        peers = {peer.name: list(peer.reach("raft")) for peer in self.nodes}
+        return super().config(node) | {"peers": peers}
+
+
+class OperatesNothing(Wrong):
+    """Every hook of an operator is written, and none does what it says."""
+
+    def transfer_leadership(self, leader: Node, to: Node) -> None:
+        return
+
+    def snapshot(self, node: Node) -> None:
+        node.run(["sh", "-c", f"rm -rf {node.data_dir}/*"])
+
+    def arm(self, node: Node, failpoint: str, action: str) -> None:
+        return
+
+    def replica(self, node: Node, at: int | None) -> tuple[int, str]:
+        return 1, "equal"
+
+    def dump_log(self, node: Node) -> tuple[dict[str, Any], ...]:
+        return {"index": 2, "term": 1}, {"index": 1, "term": 1}
+
+    def members(self, node: Node) -> tuple[str, ...]:
+        return (node.name,)

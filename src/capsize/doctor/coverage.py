@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from capsize.cluster.backend import Backend
-from capsize.cluster.system import System
-from capsize.nemesis.kinds import KINDS
+from capsize.cluster.system import OPTIONAL, System
+from capsize.nemesis.kinds import KINDS, Kind
+from capsize.nemesis.schedule import draw
 
 
 def coverage(system: System, backend: Backend) -> list[str]:
-    """Return one line for the evidence, one for the faults that can be injected, and one for each that cannot."""
+    """Return a line for the evidence, one for the faults that are possible, and one for each reason against others."""
     has = system.capabilities()
     level = (
         "L3 event traces" if "traces" in has else "L1 polled state" if "status" in has else "L0 client histories only"
     )
-    hooks = f" (optional hooks written: {', '.join(sorted(has))})" if has else ""
+    written = f" (optional hooks written: {', '.join(sorted(has))})" if has else ""
     able, spared = backend.capabilities(), system.refuses(backend.name)
     possible: list[str] = []
-    refused: list[str] = []
+    refused: dict[str, list[str]] = {}
     for word, kind in KINDS.items():
         reason = next((backend.why_not(need) for need in sorted(kind.needs - able)), "")
         reason = reason or next((spared[need] for need in sorted(kind.needs & spared.keys())), "")
         if not reason and kind.asks_for_a_leader and "status" not in has:
             reason = "status() is not written, so that the leader is not known"
+        if not reason and (missing := _hooks(kind) - has):
+            hooks = [f"{hook}()" for hook in OPTIONAL if hook in missing]
+            reason = f"{', '.join(hooks)} {'is' if len(hooks) == 1 else 'are'} not written"
         if reason:
-            refused.append(f"refused   {word}: {reason}")
+            refused.setdefault(reason, []).append(word)
         else:
             possible.append(word)
-    return [f"evidence  {level}{hooks}", f"faults    {', '.join(possible) or 'none'}", *refused]
+    told = [f"refused   {', '.join(words)}: {reason}" for reason, words in refused.items()]
+    return [f"evidence  {level}{written}", f"faults    {', '.join(possible) or 'none'}", *told]
+
+
+def _hooks(kind: Kind) -> frozenset[str]:
+    """Return the optional hooks that faults of this kind, and what sets them off, ask for."""
+    steps = draw(1, [kind], 60.0).steps
+    return frozenset[str]().union(
+        *(step.fault.hooks | (step.when.hooks if step.when is not None else frozenset()) for step in steps)
+    )

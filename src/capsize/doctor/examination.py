@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from capsize.cluster.backend import Backend
 from capsize.cluster.cleanup import cleanup
 from capsize.cluster.system import System
-from capsize.doctor import leadership, lifecycle, outcomes
+from capsize.doctor import leadership, lifecycle, operating, outcomes
 from capsize.doctor.coverage import coverage
 from capsize.doctor.finding import Finding, bad, good
 from capsize.doctor.patient import FIXED_KEY, Patient
@@ -23,9 +23,16 @@ CHECKS: Mapping[str, Check] = {
     "lost-answers": outcomes.lost_answers,
     "refused": outcomes.refused,
     "leader": leadership.leader,
+    "links": leadership.links,
     "cache": outcomes.cache,
     "kill": lifecycle.kill,
     "restart": lifecycle.restart,
+    "transfer": operating.transfer,
+    "snapshot": operating.snapshot,
+    "failpoints": operating.failpoints,
+    "replica": operating.replica,
+    "dump-log": operating.dump_log,
+    "members": operating.members,
     "wipe": lifecycle.wipe,
     "logs": lifecycle.logs,
 }

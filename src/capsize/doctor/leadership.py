@@ -14,6 +14,7 @@ from capsize.cluster.node import Node
 from capsize.doctor.finding import Finding, bad, good, note, skipped
 from capsize.doctor.patient import Patient
 from capsize.errors import AdapterError
+from capsize.op import Invocation
 
 STALL_S = 0.08
 """No election is quicker than this; a write that is not stalled is."""
@@ -45,6 +46,44 @@ def leader(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield good("leader", f"the named leader takes the writes ({told})")
+
+
+def links(patient: Patient) -> Iterator[Finding]:
+    """A node whose links are all cut commits nothing: its traffic goes where it can be cut."""
+    spared = patient.system.refuses(patient.backend.name)
+    if "network" not in patient.backend.capabilities() or "network" in spared:
+        why = spared.get("network") or patient.backend.why_not("network")
+        yield skipped("links", f"links cannot be cut here: {why}")
+        return
+    if len(patient.nodes) < 3:
+        yield skipped("links", "needs three nodes")
+        return
+    alone, *others = patient.nodes
+    if patient.tells_leader:
+        alone, _ = _named(patient)
+        others = [node for node in patient.nodes if node is not alone]
+    patient.write(patient.key(), patient.number(), among=(alone, *others))
+    alone.drop_from(others)
+    for node in others:
+        node.drop_from([alone])
+    took = ""
+    try:
+        for _ in range(3):  # what was on its way before the cut may still be committed once
+            patient.ask(alone, Invocation("write", patient.key(), patient.number()))
+        took = f"{alone.name} committed three writes with all its links cut"
+    except Exception:  # as it should be: refused, or never answered
+        pass
+    finally:
+        patient.cluster.heal()
+    patient.write(patient.key(), patient.number(), within_s=ELECTION_S)
+    if took:
+        yield bad(
+            "links",
+            f"{took}: its peers' addresses must come from peer.reach(port, frm=node); where that cannot be, "
+            'refuses() must name "network"',
+        )
+    else:
+        yield good("links", f"{alone.name}, all links cut, commits nothing; healed, all go on")
 
 
 def _named(patient: Patient, *, not_before: int | None = None) -> tuple[Node, int | None]:

@@ -32,9 +32,10 @@ from capsize.nemesis.holds import Holds
 from capsize.nemesis.operator import Operator
 from capsize.nemesis.schedule import Schedule, Step
 from capsize.observer import Observer
-from capsize.plan import plan, refuse_impossible
+from capsize.plan import plan, refuse_impossible, refuse_unasked
 from capsize.recorder import Recorder
 from capsize.recovery import recover
+from capsize.replicas import compare
 from capsize.runlog import logged_to
 from capsize.runner import READY_S, OpenPlace, first_facts, open_real
 from capsize.scenario.asker import Asker
@@ -176,7 +177,8 @@ class Scenario:
         operator = Operator(cluster)
         holds = Holds(cluster.nodes, cluster.restart, operator)
         self._crashes = Crashes(cluster, holds, self.recorder)
-        self._observer = Observer(self.cluster.statuses if operator.has("status") else None, self._crashes, self.recorder)
+        ask = cluster.statuses if operator.has("status") else None
+        self._observer = Observer(ask, self._crashes, self.recorder)
         self.nemesis = Hand(
             holds, record=self.recorder.nemesis, leader=operator.leader, clock=self.clock, seed=config.seed,
             faults=config.faults, refuse=self._refuse,
@@ -204,6 +206,7 @@ class Scenario:
             left = readers.read_finally(list(recorder.keys), timeout_s=timeout_s, interrupted=self._interruption)
             if left:
                 self._say(f"warning   {left} final reads were not answered")
+        compare(self.cluster, recorder, interrupted=self._interruption)
         self._observer.stop()
         recorder.phase("done")
         recorder.close()
@@ -262,7 +265,9 @@ class Scenario:
         """Raise Refused for a fault that this place, or the system on it, cannot do."""
         if step.fault.least_nodes > len(self.nodes):
             raise Refused(f"{step.kind} needs {step.fault.least_nodes} nodes or more; this test has {len(self.nodes)}")
-        refuse_impossible(replace(self.made, schedule=Schedule((step,), self.config.seed)), self.cluster.backend)
+        alone = replace(self.made, schedule=Schedule((step,), self.config.seed))
+        refuse_unasked(self.config, self.system, alone.schedule)
+        refuse_impossible(alone, self.cluster.backend)
 
     def _make(self, name: str, process: int) -> Client:
         return self.system.client(self.cluster.node(name), process)
