@@ -78,14 +78,13 @@ def draw(
             tried(lambda: _draw_orders(made, operations, shown.steps, run), notes, f"{shown.name}: no order drawn")  # noqa: B023
             tried(lambda: _draw_ring(made, operations, shown.steps), notes, f"{shown.name}: no ring drawn")  # noqa: B023
         if origin is not None and traces and pictures < MOST_PICTURES:
-            picture = tried(
-                lambda: _picture(traces, origin, operations, shown.steps, anomaly.events),  # noqa: B023
+            tried(
+                lambda: _draw_messages(
+                    made, _picture(traces, origin, operations, shown.steps, anomaly.events), shown  # noqa: B023
+                ),
                 notes, f"{shown.name}: no messages drawn",
             )  # fmt: skip
-            if picture is not None:
-                pictures += 1
-                made.messages = as_svg(picture, f"Messages between the nodes around {shown.name}")
-                made.messages_left_out, made.messages_from = picture.left_out, seconds(picture.start_ns)
+            pictures += bool(made.messages)
     return drawn
 
 
@@ -154,6 +153,12 @@ def _draw_ring(made: Drawings, operations: Sequence[Operation], steps: Sequence[
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def _draw_messages(made: Drawings, picture: Picture | None, shown: Contradiction) -> None:
+    if picture is not None:
+        made.messages = as_svg(picture, f"Messages between the nodes around {shown.name}")
+        made.messages_left_out, made.messages_from = picture.left_out, seconds(picture.start_ns)
 
 
 def _picture(
