@@ -45,6 +45,8 @@ class Rung:
     time_limit_s: float = 10.0
     rate: float = 250.0
     concurrency: int = 2
+    timeout_s: float = 1.5
+    """A client's patience; the less, the more it reads where writes wait."""
     may_end: bool = False
     """Whether its faults may rightly end a process: a disk that fails, or is damaged."""
 
@@ -54,7 +56,7 @@ class Rung:
         return RunConfig(
             seed=seed, system="raft", workload=self.workload, faults=self.faults, time_limit_s=self.time_limit_s,
             nodes=self.nodes, concurrency=self.concurrency, rate=self.rate, backend=backend,
-            name=f"mutants-{self.name}", options={**HASTY, **self.options, **planted}, timeout_s=1.5,
+            name=f"mutants-{self.name}", options={**HASTY, **self.options, **planted}, timeout_s=self.timeout_s,
             recovery_timeout_s=15.0,
         )  # fmt: skip
 
@@ -64,13 +66,15 @@ LADDER = (
     Rung("snapshots", 3, ("isolate-leader", "kill", "one-way"),
          {"snapshot_every": "15", "append_max": "3", "retries": "2"}, rate=400.0, concurrency=4),
     Rung("reads", 5, ("isolate-leader", "pause-process", "bridge"),
-         {**TRUSTING, "apply_delay_ms": "15"}, workload="register", rate=400.0, concurrency=3),
+         {**TRUSTING, "apply_delay_ms": "15"}, workload="register", rate=400.0, concurrency=3, timeout_s=0.3),
     Rung("even", 4, ("halves", "ring", "power-loss"), {**TRUSTING, **CALMER, "snapshot_every": "40"}),
-    Rung("disks", 3, ("dead-disk", "full-disk", "power-loss"), {"disk_stall_ms": "0", "append_max": "3"},
-         may_end=True),
+    Rung("disks", 3, ("dead-disk", "power-loss"), {"disk_stall_ms": "0", "append_max": "3"}, may_end=True),
+    Rung("torn", 3, ("torn-tail", "kill-all"), {"snapshot_every": "0"}),
+    Rung("handovers", 5, ("transfer-leader", "pause-process", "rolling-restart"), {"snapshot_every": "20"},
+         rate=400.0, concurrency=4),
     Rung("members", 5, ("remove-member", "wipe-rejoin", "isolate-leader", "transfer-leader"),
          {"check_quorum": "off", "snapshot_every": "60"}),
-    Rung("damage", 5, ("torn-tail", "kill-all", "bit-flip"), {"snapshot_every": "0"}, time_limit_s=14.0, may_end=True),
+    Rung("flips", 5, ("bit-flip", "kill-leader"), {"snapshot_every": "0"}, may_end=True),
     Rung("tails", 5, ("isolate-leader", "halves", "one-way"),
          {**TRUSTING, "append_max": "1", "snapshot_every": "25"}, rate=400.0, concurrency=3),
     Rung("weather", 5, ("isolate-leader", "halves", "kill-leader"),
