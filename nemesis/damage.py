@@ -69,6 +69,7 @@ class DamageFile(Fault):
 
     def probe(self, plan: Plan, holds: Holds) -> Probe:
         deadline = time.monotonic() + REACTION_S
+        holds.on_each(plan.targets, holds.settled)
         seen = look(plan.targets, holds, lambda state: not state.alive, wait_s=max(0.0, deadline - time.monotonic()))
         told: dict[str, Any] = {}
         for name in plan.targets:

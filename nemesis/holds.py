@@ -23,6 +23,8 @@ SIGTERM = 15
 SIGSTOP = 19
 SIGCONT = 18
 
+SETTLED_WITHIN_S = 10.0
+
 HEALING = -2
 """The number under which a node is held while its last fault is being undone."""
 
@@ -375,6 +377,14 @@ class Holds:
 
         return self._hold("damaged", fault, names, strike)
 
+    def settled(self, name: str, *, within_s: float = SETTLED_WITHIN_S) -> None:
+        """Wait until a node that was started has ended, or answers: on a busy host a refusal takes seconds to come."""
+        deadline = time.monotonic() + within_s
+        while self._nodes[name].process().alive and time.monotonic() < deadline:
+            if self._operator is None or name in self._operator.statuses(0.3):
+                return
+            time.sleep(0.05)
+
     def mend(self, fault: int, names: Iterable[str]) -> Errors:
         """Take the damage back where the node refused it, or ran on less than it had; start what does not run."""
         return self._release("damaged", fault, names, self._mend)
@@ -384,6 +394,7 @@ class Holds:
         if done is not None:
             if done.how == "cut":
                 node.kill()
+            self.settled(node.name)
             if not node.process().alive:
                 node.repair(done)
             self.damages.pop(node.name, None)
