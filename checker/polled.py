@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from capsize.checker.budget import Budget
-from capsize.checker.surroundings import ActiveFault, at, faults_between, landed_faults
+from capsize.checker.surroundings import ActiveFault, at, faults_between
 from capsize.history import History
 from capsize.verdict import Anomaly, Axis, Finding, Verdict
 
@@ -76,7 +76,7 @@ class PolledState:
         polls = [said for event in history.faults if (said := _said(event)) is not None]
         if not polls:
             return Verdict(NAME, {}, figures={"polls": 0})
-        faults = landed_faults(history.faults)
+        faults = intended_faults(history.faults)
         judge = _Judge(faults, _crashes(history.faults))
         for said in polls:
             judge.hear(said)
@@ -181,6 +181,29 @@ class _Judge:
         mine = [fault for fault in faults_between(self.faults, since_ns, until_ns) if node in fault.targets]
         crashed = any(since_ns <= when <= until_ns for when in self.crashes.get(node, ()))
         return crashed or any(fault.name not in SPARES for fault in mine)
+
+
+def intended_faults(lines: Iterable[Mapping[str, Any]]) -> list[ActiveFault]:
+    """Return every fault that began, from its intent to the end of its heal: one that failed may have hit all the same.
+
+    `landed_faults` is too little here: a node that was killed on the way to a fault that did not land began anew.
+    """
+    found: dict[Any, ActiveFault] = {}
+    for event in lines:
+        value = event.get("value")
+        if not isinstance(value, Mapping) or "id" not in value or value.get("id") == -1:
+            continue
+        when, known = int(event.get("time_ns", 0)), found.get(value["id"])
+        targets = tuple(str(name) for name in value.get("targets") or ())
+        if known is None:
+            if value.get("phase") != "skip":
+                found[value["id"]] = ActiveFault(str(event.get("f")), targets, when, None)
+            continue
+        over = value.get("phase") in ("heal-probe", "skip", "error")
+        found[value["id"]] = ActiveFault(
+            known.name, tuple(dict.fromkeys((*known.targets, *targets))), known.start_ns, when if over else known.end_ns
+        )
+    return sorted(found.values(), key=lambda fault: fault.start_ns)
 
 
 def _said(event: Mapping[str, Any]) -> Said | None:

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
+from capsize.nemesis.fault import Declined, Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
 from capsize.nemesis.partition import split
 from capsize.nemesis.process import look, plan_nodes
@@ -30,6 +30,8 @@ from capsize.nemesis.process import look, plan_nodes
 REACTION_S = 1.5
 """How long a node is given to refuse what it finds."""
 HEAL_WAIT_S = 8.0
+NO_FILE = "there is no file with"
+"""How a node says that it holds too little to be damaged."""
 ANY = ("one", "some", "minority")
 """Targets that name nobody in particular."""
 
@@ -65,7 +67,11 @@ class DamageFile(Fault):
         return Plan(tuple(free))
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
-        return holds.damage(number, plan.targets, self.how, self.file)
+        errors = holds.damage(number, plan.targets, self.how, self.file)
+        empty = {name: error for name, error in errors.items() if NO_FILE in error}
+        if len(empty) == len(plan.targets):
+            raise Declined("; ".join(empty.values()))
+        return {name: error for name, error in errors.items() if name not in empty}
 
     def probe(self, plan: Plan, holds: Holds) -> Probe:
         deadline = time.monotonic() + REACTION_S
