@@ -104,11 +104,21 @@ class Stage:
             record=record,
             disk=self._file_disk if files else Disk,
         )
-        self.world.network.holds = lambda message: True
+        self.hold()
         for node in self.world.nodes.values():
             node.disk_ms = (0.0, 0.0)
         self.asked: list[Asked] = []
         self.world.start()
+
+    def hold(self) -> None:
+        """Keep every message back until the scenario delivers it."""
+        self.world.network.holds = lambda message: True
+
+    def flow(self) -> None:
+        """Let messages arrive by themselves, those that wait first: for scenarios that set the weather only."""
+        self.world.network.holds = None
+        for message in self.take():
+            self.world.deliver(message)
 
     def _file_disk(self) -> Disk:
         self._directories.append(Path(tempfile.mkdtemp(prefix="capsize-stage-")))
@@ -145,14 +155,14 @@ class Stage:
 
     def timeout(self, name: str) -> None:
         """Let a node's election timer fire."""
-        self.core(name).election_deadline_ns = self.world.now_ns
+        self.core(name).election_deadline_ns = self.world.local_ns(self.world.nodes[name])
         self._tick(name)
 
     def heartbeat(self, name: str, *, again: bool = True) -> None:
         """Let a leader's heartbeat timer fire; with `again`, so late that it sends again what was not answered."""
         if again:
             self.pass_ms(self.world.settings.resend_ms + 1)
-        self.core(name).heartbeat_deadline_ns = self.world.now_ns
+        self.core(name).heartbeat_deadline_ns = self.world.local_ns(self.world.nodes[name])
         self._tick(name)
 
     def _tick(self, name: str) -> None:

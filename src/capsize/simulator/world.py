@@ -43,8 +43,8 @@ class Node:
     """One server: its disk outlives its process. `core` is None while it is down."""
 
     __slots__ = (
-        "core", "disk", "disk_dead", "disk_ms", "inc", "lc", "name", "paused", "postponed", "state", "tick_at",
-        "traced", "waiting",
+        "ahead_ns", "core", "disk", "disk_dead", "disk_ms", "inc", "lc", "name", "paused", "postponed", "settings",
+        "speed", "state", "tick_at", "traced", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, disk: Disk) -> None:
@@ -59,6 +59,11 @@ class Node:
         self.inc = 0
         self.lc = 0
         self.tick_at = -1
+        self.settings: Settings | None = None
+        """Its own settings, where they are not the world's."""
+        self.speed = 1.0
+        self.ahead_ns = 0
+        """Its clock runs `speed` times as fast as time does, and is ahead by so much."""
         self.paused = False
         self.postponed: list[Event] = []
         """What reached the node while it was paused."""
@@ -124,6 +129,18 @@ class World:
         """Let time pass."""
         self.run_until(None, limit_ms=ms)
 
+    def local_ns(self, node: Node) -> int:
+        """Return what the clock of a node shows."""
+        return int(self.now_ns * node.speed) + node.ahead_ns if node.speed != 1.0 or node.ahead_ns else self.now_ns
+
+    def set_clock(self, name: str, *, speed: float = 1.0, leap_ms: float = 0.0) -> None:
+        """Let a node's clock go on at another speed, after a leap forwards; it never goes back."""
+        node = self.nodes[name]
+        shows = self.local_ns(node) + int(leap_ms * MS)
+        node.speed = speed
+        node.ahead_ns = shows - int(self.now_ns * speed)
+        self.step(node, Tick())
+
     # -- nodes -------------------------------------------------------------------------------------------------------
     def start(self, names: Iterable[str] | None = None) -> None:
         """Boot these nodes, all by default, from what their disks hold; those that run are left alone."""
@@ -140,15 +157,18 @@ class World:
             node.paused, node.postponed, node.tick_at = False, [], -1
             rng = stream(self.seed, "core", name, recovered.incarnation)
             try:
-                machine = machine_for(self.subject, self.settings)
-                node.core = self.subject.core(
-                    name, self.initial, self.settings, recovered, rng=rng, state_machine=machine
-                )
-                effects = node.core.start(self.now_ns)
+                settings = node.settings or self.settings
+                machine = machine_for(self.subject, settings)
+                node.core = self.subject.core(name, self.initial, settings, recovered, rng=rng, state_machine=machine)
+                effects = node.core.start(self.local_ns(node))
             except AssertionError as error:
                 self._crash(node, f"{type(error).__name__}: {error}")
                 continue
             self._carry_out(node, effects)
+
+    def upgrade(self, name: str, settings: Settings) -> None:
+        """Let a node boot with other settings from now on."""
+        self.nodes[name].settings = settings
 
     def kill(self, name: str, *, power: bool = False) -> None:
         """End a node's process at once; with `power`, also lose what its disk had not synced."""
@@ -233,7 +253,7 @@ class World:
             return
         self.steps += 1
         try:
-            effects = core.step(event, self.now_ns)
+            effects = core.step(event, self.local_ns(node))
         except AssertionError as error:
             self._crash(node, f"{type(error).__name__}: {error}")
             return
@@ -295,19 +315,24 @@ class World:
             deadline = node.core.deadline_ns
             if node.tick_at < 0 or deadline < node.tick_at:
                 node.tick_at = deadline
-                self.after(max(0, deadline - self.now_ns), self._tick, node, node.inc, deadline)
+                self.after(self._until(node, deadline), self._tick, node, node.inc, deadline)
 
     def _tick(self, node: Node, inc: int, due: int) -> None:
         core = node.core
         if core is None or node.inc != inc or node.tick_at != due:
             return
         deadline = core.deadline_ns
-        if deadline > self.now_ns and not node.paused:  # it was put off meanwhile
+        if deadline > self.local_ns(node) and not node.paused:  # it was put off meanwhile
             node.tick_at = deadline
-            self.after(deadline - self.now_ns, self._tick, node, inc, deadline)
+            self.after(max(1, self._until(node, deadline)), self._tick, node, inc, deadline)
             return
         node.tick_at = -1
         self.step(node, Tick())
+
+    def _until(self, node: Node, deadline_ns: int) -> int:
+        """Return how long it is, in the world's time, until a node's clock shows `deadline_ns`."""
+        left = deadline_ns - self.local_ns(node)
+        return max(0, left if node.speed == 1.0 else -int(-left // node.speed))
 
     def _flush(self, node: Node) -> None:
         if node.disk.begin_flush():

@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-from capsize.simulator.scenarios import durability, elections, membership, reads, replication
+from capsize.simulator.scenarios import (
+    clocks,
+    compaction,
+    durability,
+    elections,
+    links,
+    membership,
+    reads,
+    replication,
+    storms,
+)
 from capsize.simulator.scenarios.scenario import SCENARIOS, Played, Scenario, play
 
-__all__ = ["SCENARIOS", "Played", "Scenario", "durability", "elections", "membership", "play", "reads", "replication"]
+__all__ = [
+    "SCENARIOS",
+    "Played",
+    "Scenario",
+    "clocks",
+    "compaction",
+    "durability",
+    "elections",
+    "links",
+    "membership",
+    "play",
+    "reads",
+    "replication",
+    "storms",
+]
