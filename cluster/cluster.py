@@ -33,6 +33,8 @@ class Cluster:
         self.nodes: tuple[Node, ...] = tuple(nodes)
         self._pool = ThreadPoolExecutor(max(1, 4 * len(self.nodes)), thread_name_prefix="cluster")
         self._polls: dict[str, Future[NodeStatus]] = {}
+        self._silent: dict[str, Exception] = {}
+        """Why a node's last status is not there."""
 
     def node(self, name: str) -> Node:
         """Return the node of that name; raises KeyError."""
@@ -102,7 +104,7 @@ class Cluster:
         attempt = 0
         while time.monotonic() < deadline:
             if tells and self.leader()[0] is None:
-                last = "no node says that it is the leader"
+                last = f"no node says that it is the leader{self._silence()}"
             else:
                 node = self.nodes[attempt % len(self.nodes)]
                 attempt += 1
@@ -120,11 +122,21 @@ class Cluster:
         try:
             client.open()
             write(client)
+        except AdapterError:  # nonsense from the adapter: waiting makes no sense of it
+            raise
         except Exception as error:  # a client call: whatever it raises means "not ready yet", and is told in the end
             return error
         finally:
             client.close()
         return None
+
+    def _silence(self) -> str:
+        """Say why nodes say nothing of themselves; raises what an adapter's status should not have returned."""
+        for error in self._silent.values():
+            if isinstance(error, AdapterError):
+                raise error
+        told = [f"{name}: {type(error).__name__}: {error}" for name, error in sorted(self._silent.items())]
+        return f" ({'; '.join(told)})" if told else ""
 
     def _raise_if_all_dead(self) -> None:
         states = self.at_once(lambda node: node.process())
@@ -159,11 +171,14 @@ class Cluster:
         for node in self.nodes:
             try:
                 answers[node.name] = self._polls[node.name].result(max(0.0, deadline - time.monotonic()))
+                self._silent.pop(node.name, None)
             except FutureTimeout:
                 answers[node.name] = None
+                self._silent[node.name] = TimeoutError(f"status() did not return within {timeout_s:g} s")
             except Exception as error:  # a client call: a node that is down, cut off or frozen says nothing
                 log.debug("%s: no status: %s", node.name, error)
                 answers[node.name] = None
+                self._silent[node.name] = error
         return answers
 
     def leader(self, timeout_s: float = 1.0) -> tuple[Node | None, int | None]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -28,11 +29,18 @@ def missing(need: str) -> str:
     if need == "browser":
         browsers = ("chromium", "chromium-browser", "google-chrome")
         return "" if any(map(shutil.which, browsers)) else "no Chromium"
+    if need == "download":
+        if shutil.which("apt-get") is None:
+            return "no apt-get on this machine"
+        with tempfile.TemporaryDirectory() as folder:
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries", "0", "-d", folder]
+            asked = subprocess.run([*pip, "six"], capture_output=True, text=True, timeout=60, check=False)
+        return "" if asked.returncode == 0 else "no package index can be reached"
     raise AssertionError(need)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for need in ("docker", "root", "browser"):
+    for need in ("docker", "root", "browser", "download"):
         if item.get_closest_marker(need) is not None and missing(need):
             if REQUIRE_ALL:
                 pytest.fail(f"CAPSIZE_REQUIRE_ALL=1, and {missing(need)}", pytrace=False)
