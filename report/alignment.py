@@ -1,9 +1,10 @@
 """Where a run began on the clock of the nodes' traces.
 
-`run.json` says it when the recorder wrote it down (`origin_ns`). Otherwise the answers tell: an operation that was
-answered ok with a term and a log index was applied, by somebody, between its call and its answer; and the traces
-say when each entry was first applied. Every such operation bounds the origin from both sides, and together they fix
-it within a fraction of the quickest answer. All nodes of one host share one monotonic clock.
+`run.json` says it when the recorder wrote it down (`origin_ns`) and all nodes were on its host. Otherwise the answers
+tell: an operation that was answered ok with a term and a log index was applied, by somebody, between its call and its
+answer; and the traces say when each entry was first applied. Every such operation bounds the origin from both sides,
+and together they fix it within a fraction of the quickest answer. All nodes of one host share one monotonic clock; over
+ssh each has its own, and the answers that it gave itself place it.
 """
 
 from __future__ import annotations
@@ -18,15 +19,25 @@ MOST_APPLIED = 3_000
 """Entries looked at in each trace."""
 
 
-def origin_ns(run: dict[str, Any], ledger: Ledger, traces: list[Path]) -> int | None:
-    """Return the run's beginning on the traces' monotonic clock, None when nothing tells it."""
+def one_clock(run: dict[str, Any]) -> bool:
+    """Return whether all nodes shared this run's monotonic clock: one host, with or without containers."""
+    backend = run.get("backend")
+    return not (isinstance(backend, dict) and backend.get("name") == "ssh")
+
+
+def origin_ns(run: dict[str, Any], ledger: Ledger, traces: list[Path], *, node: str = "") -> int | None:
+    """Return the run's beginning on the traces' monotonic clock, None when nothing tells it.
+
+    `node` restricts the answers to those that it gave: its own clock, where every host has another one.
+    """
     told = run.get("origin_ns")
-    if isinstance(told, int) and not isinstance(told, bool):
+    if isinstance(told, int) and not isinstance(told, bool) and one_clock(run):
         return told
     asked = {
         (ledger.log_index[row], ledger.term[row]): (ledger.call_us[row], ledger.end_us[row])
         for row in range(len(ledger))
         if ledger.outcome[row] == 0 and ledger.log_index[row] > 0 and ledger.argument[row] >= 0
+        and (not node or ledger.word(ledger.served_by[row]) == node)
     }
     applied: dict[tuple[int, int], int] = {}
     for path in traces:

@@ -2,10 +2,11 @@
 
 Arrows stand for what any order has to respect:
     time       one was answered before the other was called
-    read-from  one wrote what the other found, and nobody else wrote it
+    read-from  one wrote what the other found
     overwrite  of two writes, one must come first, because somebody found the second, or the first, around the other
-Following Gibbons & Korach (1997): given who read from whom, a write w' cannot stand between a write and its reader, so
-each arrow into that gap forces another one. A ring of them is a proof; the shortest one is drawn.
+Registers of a transaction count one by one. Following Gibbons & Korach (1997): given who read from whom, a write w'
+cannot stand between a write and its reader, so each arrow into that gap forces another one. A ring of them is a proof;
+the shortest one is drawn.
 """
 
 from __future__ import annotations
@@ -62,20 +63,41 @@ READS = frozenset({"read", "get"})
 WRITES = frozenset({"write", "put", "delete", "cas"})
 
 
-def written(op: Operation) -> tuple[Value, ...]:
-    """Return the value that `op` wrote, or may have written; nothing for what is no register's or map's write."""
-    if op.outcome == "fail" or op.f not in WRITES:
-        return ()
+Cells = list[tuple[Value, Value]]
+"""Registers, by name, and what was written to or found in them."""
+
+
+def written(op: Operation) -> Cells:
+    """Return what `op` wrote, or may have written; nothing for what is no write of a register, map or transaction."""
+    if op.outcome == "fail":
+        return []
+    if op.f == "txn":
+        return list({part[1]: part[2] for part in _parts(op.value) if part[0] == "write"}.items())
     if op.f == "cas":
-        return (op.value[1],) if op.result is not False and _is_pair(op.value) else ()  # type: ignore[index]
-    return (None,) if op.f == "delete" else (op.value,)
+        return [(op.key, op.value[1])] if op.result is not False and _is_pair(op.value) else []  # type: ignore[index]
+    return [(op.key, None if op.f == "delete" else op.value)] if op.f in WRITES else []
 
 
-def observed(op: Operation) -> tuple[Value, ...]:
-    """Return the value that `op` found, if that is known."""
+def observed(op: Operation) -> Cells:
+    """Return what `op` found, as far as that is known; what a transaction wrote itself before is not found."""
+    if op.f == "txn":
+        own: set[Value] = set()
+        found: Cells = []
+        for part in _parts(op.result) if op.outcome == "ok" else ():
+            if part[0] == "write":
+                own.add(part[1])
+            elif part[0] == "read" and part[1] not in own:
+                found.append((part[1], part[2]))
+        return found
     if op.f in READS:
-        return (op.result,) if op.outcome == "ok" else ()
-    return (op.value[0],) if op.f == "cas" and written(op) else ()  # type: ignore[index]
+        return [(op.key, op.result)] if op.outcome == "ok" else []
+    return [(op.key, op.value[0])] if op.f == "cas" and written(op) else []  # type: ignore[index]
+
+
+def _parts(value: Value) -> list[tuple[Value, Value, Value]]:
+    """Return the parts of a transaction, (word, register, value) each."""
+    parts = value if isinstance(value, tuple) else ()
+    return [(part[0], part[1], part[2]) for part in parts if isinstance(part, tuple) and len(part) == 3]
 
 
 def _is_pair(value: Value) -> bool:
@@ -89,26 +111,27 @@ class _Reasons:
         self.operations, self.names = operations, names
         self.graph: nx.DiGraph[int] = nx.DiGraph()
         self.graph.add_nodes_from([START, *range(len(operations))])
-        self.writers = [place for place, op in enumerate(operations) if written(op)]
-        self.source: dict[int, int] = {}
+        self.several = any(op.f == "txn" for op in operations)
+        self.writes = [written(op) for op in operations]
+        self.source: dict[tuple[int, Value], int] = {}
         for one, first in enumerate(operations):
             for other, second in enumerate(operations):
                 if first.ret is not None and first.ret < second.call:
                     self.add(one, other, TIME, f"{names[one]} was answered before {names[other]} was called")
         for place, op in enumerate(operations):
-            for value in observed(op) if op.outcome == "ok" else ():
-                source = self._writer(value, place)
+            for cell, value in observed(op) if op.outcome == "ok" else ():
+                source = self._writer(cell, value, place)
                 if source is not None:
-                    self.source[place] = source
+                    self.source[place, cell] = source
                     if source != START:
-                        self.add(source, place, READ, f"{names[place]} found what {names[source]} wrote")
+                        self.add(source, place, READ, f"{names[place]} found the value that {names[source]} wrote")
 
-    def _writer(self, value: Value, reader: int) -> int | None:
+    def _writer(self, cell: Value, value: Value, reader: int) -> int | None:
         """Return the only operation that can have written `value`; None when there are several, or none is shown."""
         found = [
             place
-            for place in self.writers
-            if place != reader and any(same(value, new) for new in written(self.operations[place]))
+            for place, wrote in enumerate(self.writes)
+            if place != reader and any(same(where, cell) and same(new, value) for where, new in wrote)
         ]
         if value is None and not found:
             return START
@@ -135,24 +158,26 @@ class _Reasons:
 
     def _force(self) -> bool:
         forced = False
-        for reader, source in self.source.items():
-            for writer in self.writers:
+        for (reader, cell), source in self.source.items():
+            for writer, wrote in enumerate(self.writes):
                 if writer in (reader, source) or self.operations[writer].outcome == "info":
                     continue
-                forced |= self._around(reader, source, writer)
+                if any(same(where, cell) for where, _ in wrote):
+                    forced |= self._around(reader, source, writer, cell)
         return forced
 
-    def _around(self, reader: int, source: int, writer: int) -> bool:
-        """`writer` cannot stand between `source` and `reader`, who found what `source` wrote."""
+    def _around(self, reader: int, source: int, writer: int, cell: Value) -> bool:
+        """`writer` cannot stand between `source` and `reader`, who found what `source` wrote in `cell`."""
         name = [*self.names, "the initial value"]
+        where = f" in {cell}" if self.several else ""
         if source == START or nx.has_path(self.graph, source, writer):
             why = (
-                f"{name[reader]} found the initial value: it came before {name[writer]} wrote another one"
+                f"{name[reader]} found the initial value{where}: it came before {name[writer]} wrote another one"
                 if source == START
-                else f"{name[writer]} replaced what {name[source]} wrote, which {name[reader]} still found"
+                else f"{name[writer]} replaced the value of {name[source]}{where}, which {name[reader]} still found"
             )
             return self.add(reader, writer, OVER, why)
         if nx.has_path(self.graph, writer, reader):
-            why = f"{name[reader]} found what {name[source]} wrote, not what {name[writer]} wrote before it"
+            why = f"{name[reader]} found the value of {name[source]}{where}, not that of {name[writer]} before it"
             return self.add(writer, source, OVER, why)
         return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capsize.report.alignment import origin_ns
+from capsize.report.alignment import one_clock, origin_ns
 from capsize.report.faults import FaultRow
 from capsize.report.lanes import natural
 from capsize.report.ledger import Ledger, parse
@@ -56,8 +56,13 @@ def node_lanes(
     if traces and origin is None:
         notes.append("The nodes' traces are not drawn: nothing says when the run began on their clock.")
     for name, paths in traces.items():
-        if origin is not None:
-            _read_trace(paths, lanes[name], origin, ledger.last_us, notes)
+        own = origin if one_clock(run) else origin_ns(run, ledger, paths, node=name)
+        if own is not None:
+            _read_trace(paths, lanes[name], own, ledger.last_us, notes)
+        elif origin is not None:
+            notes.append(f"{name}'s trace is not drawn: it gave no answer that places its clock.")
+    if not one_clock(run):  # moments of several clocks cannot be put side by side
+        origin = None
     if not any(lane.source == "trace" for lane in lanes.values()):
         _from_recording(lanes, ledger, faults)
     return list(lanes.values()), origin

@@ -126,7 +126,7 @@ def _allowed(order: Sequence[int], operations: Sequence[Operation]) -> bool:
 def test_a_stale_read_is_a_ring_of_two() -> None:
     ring = shortest_cycle(STALE, named(STALE))
     assert [(arrow.before, arrow.after, arrow.kind) for arrow in ring] == [(1, 2, TIME), (2, 1, OVER)]
-    assert ring[1].why == "#1 replaced what #0 wrote, which #2 still found"
+    assert ring[1].why == "#1 replaced the value of #0, which #2 still found"
 
 
 def test_reads_that_disagree_about_two_writes_are_a_ring() -> None:
@@ -173,6 +173,29 @@ def test_a_ring_is_found_only_where_no_order_exists(seed: int) -> None:
     graph: nx.DiGraph[int] = nx.DiGraph([(arrow.before, arrow.after) for arrow in ring])
     assert not ring or nx.is_strongly_connected(graph)
     assert START not in {arrow.after for arrow in ring}
+
+
+def test_a_transaction_that_saw_half_of_another_one_is_a_ring() -> None:
+    both = (("write", "x", 1), ("write", "y", 1))
+    torn = [
+        op(1, "txn", both, both, 0, 9),
+        op(2, "txn", (("read", "x", None), ("read", "y", None)), (("read", "x", 1), ("read", "y", None)), 1, 8),
+    ]  # fmt: skip
+    ring = shortest_cycle(torn, named(torn))
+    assert [(arrow.before, arrow.after, arrow.kind) for arrow in ring] == [(0, 1, READ), (1, 0, OVER)]
+    assert "in y" in ring[1].why
+    whole = [torn[0], op(2, "txn", torn[1].value, (("read", "x", 1), ("read", "y", 1)), 1, 8)]
+    assert shortest_cycle(whole, named(whole)) == []
+
+
+def test_write_skew_over_three_transactions_is_a_ring() -> None:
+    def txn(process: int, write: str, read: str, call: int, ret: int) -> Operation:
+        return op(process, "txn", (("read", read, None), ("write", write, process)),
+                  (("read", read, None), ("write", write, process)), call, ret)  # fmt: skip
+
+    skew = [txn(1, "x", "y", 0, 9), txn(2, "y", "x", 1, 8)]
+    ring = shortest_cycle(skew, named(skew))
+    assert sorted((arrow.before, arrow.after, arrow.kind) for arrow in ring) == [(0, 1, OVER), (1, 0, OVER)]
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------

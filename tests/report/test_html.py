@@ -170,3 +170,30 @@ def test_a_nodes_own_event_is_told_in_words_and_linked_to_its_moment(
 
 def test_the_command_to_repeat_stands_in_the_report(reports: dict[str, Path]) -> None:
     assert "capsize run --system raft --workload register" in reports["valid"].read_text()
+
+
+def test_over_ssh_every_node_is_placed_by_its_own_answers(build: Callable[..., Path], tmp_path: Path) -> None:
+    """Each host has a clock of its own: one origin for all would draw them hours apart."""
+    from capsize.report.nodes import node_lanes
+
+    folder = build(tmp_path, "valid", pace_s=0.3)
+    run = json.loads((folder / "run.json").read_text()) | {"backend": {"name": "ssh"}}
+    ledger = read_ledger(folder / "history.jsonl")
+    clocks = {"n2": 10**15, "n3": 5 * 10**12, "n5": 77}
+    for name, began in clocks.items():
+        lines = [json.dumps({"ev": "recover", "mono": began, "st": {"term": 1, "role": "F", "commit": 0}})]
+        for row in range(len(ledger)):
+            if ledger.outcome[row] == 0 and ledger.log_index[row] > 0 and ledger.argument[row] >= 0:
+                mono = began + (ledger.call_us[row] + ledger.end_us[row]) * 500
+                entry = {"i": ledger.log_index[row], "t": ledger.term[row]}
+                lines.append(json.dumps({"ev": "apply", "mono": mono, "e": [entry]}))
+        (folder / "nodes" / name / "trace.jsonl").write_text("\n".join(lines) + "\n")
+    notes: list[str] = []
+    lanes, origin = node_lanes(folder, run, ledger, [], notes)
+    assert origin is None
+    for lane in lanes:
+        if lane.name in clocks:
+            assert lane.source == "trace"
+            assert abs(lane.marks[0][0]) < 2_000, (lane.name, lane.marks[0])
+        else:
+            assert any(lane.name in note and "no answer that places its clock" in note for note in notes)
