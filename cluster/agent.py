@@ -877,7 +877,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: dict[str, int] = {}
-        self.series: dict[str, list[tuple[int, int, int]]] = {}
+        self.series: dict[str, list[tuple[int, int, int, int]]] = {}
         self.news = threading.Condition()
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind(("", 0))
@@ -898,10 +898,10 @@ class Listener:
                 self.news.notify_all()
 
     def note(self, data: bytes, parts: list[str], now_ns: int) -> None:
-        """Keep (number, nanoseconds on its way, 1 if it is damaged) of a packet `series NAME NUMBER SENT_NS CRC …`."""
+        """Keep (number, sent_ns, heard_ns, 1 if it is damaged) of a packet `series NAME NUMBER SENT_NS … CRC`."""
         with contextlib.suppress(ValueError, IndexError), self.news:
             damaged = int(sealed(data) != data)
-            self.series.setdefault(parts[1], []).append((int(parts[2]), now_ns - int(parts[3]), damaged))
+            self.series.setdefault(parts[1], []).append((int(parts[2]), int(parts[3]), now_ns, damaged))
 
     def wait(self, word: str, wait_s: float) -> bool:
         """Return whether `word` was heard within `wait_s`.
@@ -1271,7 +1271,7 @@ class Agent:
         send_series(host, port, name, count, gap_s, size)
 
     def do_take_series(self, name: str) -> dict[str, Any]:
-        """Return (number, nanoseconds on its way, damaged) of each packet of a series that arrived, in that order."""
+        """Return (number, sent_ns, heard_ns, damaged) of each packet of a series that arrived, in that order."""
         return {"arrived": self.listener.series.pop(name, []) if self.listener else []}
 
     def do_wait_probe(self, word: str, wait_s: float) -> dict[str, Any]:

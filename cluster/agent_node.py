@@ -191,14 +191,15 @@ class AgentNode(Node):
         self._probe_sent()
         self.agent.order("wait_probe", word=name, wait_s=0.0)  # everything that has reached this node is read by now
         arrived = self.agent.order("take_series", name=name)["arrived"]
-        apart_ms = self._clock_ahead_of(peer) / 1e6
+        apart_ns = self._clock_ahead_of(peer)
+        whole = [(number, sent, heard - apart_ns) for number, sent, heard, damaged in arrived if not damaged]
         return Arrivals(
             count,
-            tuple(number for number, _, _ in arrived),
-            tuple(ns / 1e6 - apart_ms for _, ns, _ in arrived),
-            sum(damaged for _, _, damaged in arrived),
+            tuple(number for number, _, _ in whole),
+            tuple((heard - sent) / 1e6 for _, sent, heard in whole),
+            len(arrived) - len(whole),
             size + IP_AND_UDP,
-            gap_ms,
+            (max(heard for _, _, heard in whole) - min(sent for _, sent, _ in whole)) / 1e6 if whole else 0.0,
         )
 
     def _clock_ahead_of(self, peer: AgentNode) -> float:

@@ -74,7 +74,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What became of a series of packets sent to this node: how many were sent, and what arrived, in order.
+    """What became of a series of packets sent to this node: how many were sent, and what arrived whole, in order.
 
     `delays_ms` are by one monotonic clock where both nodes share a kernel; on ssh the clocks of two hosts are
     compared over their channels, which is right within a few milliseconds.
@@ -86,7 +86,9 @@ class Arrivals:
     damaged: int = 0
     """How many arrived with other bytes than were sent."""
     size: int = 0
-    gap_ms: float = 2.0
+    """Of each packet, headers included."""
+    took_ms: float = 0.0
+    """From the first that was sent to the last that was heard."""
 
     @property
     def lost(self) -> int:
@@ -107,12 +109,8 @@ class Arrivals:
 
     @property
     def rate_kbit(self) -> float | None:
-        """At which rate they arrived, by the time between the first and the last; None when too few did."""
-        if len(self.numbers) < 2:
-            return None
-        at_ms = [number * self.gap_ms + delay for number, delay in zip(self.numbers, self.delays_ms, strict=True)]
-        between_ms = max(at_ms) - min(at_ms)
-        return (len(self.numbers) - 1) * self.size * 8 / max(between_ms, 0.001)
+        """At which rate they arrived, from the first that was sent to the last that was heard; None when none was."""
+        return len(self.numbers) * self.size * 8 / self.took_ms if self.took_ms > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,9 @@ class FullDisk(DiskFault):
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return holds.drain(number, plan.targets)
 
+    def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
+        return _runs_on(plan, holds, super().heal_probe(plan, holds))
+
 
 @dataclass(frozen=True)
 class DeadDisk(DiskFault):
@@ -114,6 +117,9 @@ class DeadDisk(DiskFault):
 
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return holds.replace_disk(number, plan.targets)
+
+    def heal_probe(self, plan: Plan, holds: Holds) -> Probe:
+        return _runs_on(plan, holds, super().heal_probe(plan, holds))
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,13 @@ def _soon(
         probe = _writes(names, holds, good)
         if probe.holds or time.monotonic() >= deadline:
             return probe
+
+
+def _runs_on(plan: Plan, holds: Holds, disk: Probe) -> Probe:
+    """Add that the process runs: one may end late of what it met while the disk was bad, and is started once more."""
+    free = [name for name in plan.targets if not holds.excused(name)]
+    runs = look(free, holds, lambda state: state.alive, wait_s=0.5)
+    return Probe(disk.holds and runs.holds, {**disk.seen, "processes": dict(runs.seen)})
 
 
 def _crawls(met: DiskProbe) -> bool:

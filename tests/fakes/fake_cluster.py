@@ -125,7 +125,7 @@ class FakeNode:
         self, peer: Any, *, count: int = 50, gap_ms: float = 2.0, wait_ms: float = 300.0, size: int = 0
     ) -> Arrivals:
         if peer.name in self.world.drops[self.name]:
-            return Arrivals(count, (), (), 0, size, gap_ms)
+            return Arrivals(count, (), (), 0, size)
         shape = self.world.shapes[self.name].get(peer.name, Shape())
         if "leaky" in self.world.bugs:
             shape = Shape()
@@ -137,7 +137,7 @@ class FakeNode:
         delays = [shape.delay_ms + (shape.jitter_ms if n % 2 else 0.0) for n in range(len(numbers))]
         if shape.rate_kbit:
             delays = [n * size * 8 / shape.rate_kbit for n in range(len(numbers))]
-        return Arrivals(count, tuple(numbers), tuple(delays), 3 if shape.corrupt else 0, size, gap_ms)
+        return Arrivals(count, tuple(numbers), tuple(delays), 3 if shape.corrupt else 0, size, delays[-1] + 1.0)
 
     def shut_clients_out(self, shut: bool, peers: Sequence[Any]) -> None:
         self._order("shut-out" if shut else "let-in")
