@@ -240,7 +240,8 @@ class Strike:
         if not names:
             self._skip(f"no node is {aim!r} now")
             return
-        self.fault = replace(whole, target=names if whole.target == aim else whole.target)
+        there = whole.target in (aim, names)
+        self.fault = replace(whole, target=names) if there else whole
         self._told["targets"] = list(names)
         self._intent = {"leader": situation.leader, "term": situation.term}
         self._intend({"armed": trigger.place})
@@ -253,7 +254,7 @@ class Strike:
         if isinstance(caught, str):
             self._skip(caught)
             return
-        if self.fault.target == names:
+        if there:
             self.fault = replace(self.fault, target=(caught.node,))
         self._told["targets"] = [caught.node]
         if crash:

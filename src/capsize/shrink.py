@@ -19,7 +19,7 @@ from typing import Any
 from capsize import store
 from capsize.errors import UsageError
 from capsize.nemesis.schedule import Schedule, Step
-from capsize.nemesis.trigger import ANY, After
+from capsize.nemesis.trigger import ANY, After, Failpoint
 
 LEAD_S = 1.0
 """Load before the first fault of a shortened run."""
@@ -239,14 +239,20 @@ def resolved(schedule: Schedule, history: Path) -> Schedule:
     hit: dict[int, tuple[str, ...]] = {}
     with store.explained(history, "read the history"), history.open("rb") as lines:
         for line in lines:
-            if b'"nemesis"' not in line or b'"intend"' not in line:
+            if b'"nemesis"' not in line or not (b'"intend"' in line or b'"probe"' in line or b'"skip"' in line):
                 continue
             value = json.loads(line).get("value", {})
-            if value.get("phase") == "intend":
+            if value.get("phase") in ("intend", "probe"):  # at a failpoint, only the probe knows who reached it
                 hit[int(value["id"])] = tuple(value["targets"])
-    steps = [
-        replace(step, fault=replace(step.fault, target=hit[number]))
-        for number, step in enumerate(schedule.steps, start=1)
-        if number in hit
-    ]
-    return replace(schedule, steps=tuple(steps))
+            elif value.get("phase") == "skip":
+                hit.pop(int(value["id"]), None)
+    steps = [_aimed(step, hit[number]) for number, step in enumerate(schedule.steps, start=1) if number in hit]
+    return _with(Candidate(replace(schedule, steps=tuple(steps)), 0.0), steps).schedule
+
+
+def _aimed(step: Step, nodes: tuple[str, ...]) -> Step:
+    """Return the step aimed at these nodes; the place of a failpoint with it."""
+    when = step.when
+    if isinstance(when, Failpoint) and nodes:
+        when = replace(when, node=nodes[0])
+    return replace(step, when=when, fault=replace(step.fault, target=nodes))

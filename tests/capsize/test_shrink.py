@@ -159,3 +159,18 @@ def test_when_the_anomaly_was_complete_is_read_from_the_verdict(tmp_path: Path) 
     assert seen_at_s(tmp_path) == 7.5
     (tmp_path / "verdict.json").write_text('{"anomalies": []}')
     assert seen_at_s(tmp_path) is None
+
+
+def test_a_failpoint_is_aimed_at_the_node_that_reached_it_and_one_nobody_reached_is_left_out(tmp_path: Path) -> None:
+    history = tmp_path / "history.jsonl"
+    lines = [(1, "intend", "n1"), (1, "probe", "n4"), (2, "intend", "n2"), (2, "skip", "n2")]
+    history.write_text('{"capsize":"history","version":1}\n' + "".join(
+        f'{{"index":{n},"process":"nemesis","f":"kill","value":{{"id":{id},"phase":"{phase}","targets":["{node}"]}}}}\n'
+        for n, (id, phase, node) in enumerate(lines)
+    ))  # fmt: skip
+    line = '{"duration_s": 1, "when": {"failpoint": "after_append", "node": "leader"}, "fault": {"fault": "kill"}}'
+    schedule = parse(f'{{"steps": [{line}, {line}]}}', where="test")
+    (step,) = resolved(schedule, history).steps
+
+    assert step.to_json()["when"] == {"failpoint": "after_append", "node": "n4"}
+    assert step.fault.target == ("n4",)
