@@ -9,6 +9,8 @@ function toggleTheme(to) {
   redraw();
 }
 
+const paintAll = () => { for (const [, paint] of painters) paint(); };
+
 function showAnomaly(a) {
   const anomaly = raw.anomalies[a];
   if (!anomaly.rows.length && !anomaly.moments.length) return;
@@ -62,19 +64,19 @@ if (!root.dataset.theme) delete root.dataset.theme;
 window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readTheme(); redraw(); });
 window.addEventListener('resize', () => { density = null; redraw(); });
 new ResizeObserver(redraw).observe(stage);
-window.addEventListener('beforeprint', () => { root.dataset.print = root.dataset.theme || 'auto'; root.dataset.theme = 'light'; readTheme(); panel.parentElement.after(legend); for (const paint of painters) paint(); });
+window.addEventListener('beforeprint', () => { root.dataset.print = root.dataset.theme || 'auto'; root.dataset.theme = 'light'; readTheme(); panel.parentElement.after(legend); paintAll(); });
 window.addEventListener('afterprint', () => { if (root.dataset.print === 'auto') delete root.dataset.theme; else root.dataset.theme = root.dataset.print; delete root.dataset.print; readTheme(); fillDetails(view.selected); redraw(); });
 
 if (window.innerWidth <= 640) document.getElementById('more').open = false;
 readTheme();
 layOut();
-painters.push(paintTimeline, paintOverview, paintLatency, paintRate);
+painters.push([board, paintTimeline], [strip, paintOverview], [latency, paintLatency], [rate, paintRate]);
 setWindow(-END * 0.01, END * 1.01);
 const first = raw.anomalies.find((anomaly) => anomaly.rows.length) || raw.anomalies.find((anomaly) => anomaly.moments.length);
 if (first) { view.anomaly = raw.anomalies.indexOf(first); const [from, to] = first.rows.length ? windowOf(first.rows) : [first.moments[0][0] - 400_000, first.moments[0][0] + 400_000]; setWindow(from, to); if (first.rows.length) showLane(first.rows[0]); }
 applyFilters();
 fillDetails(-1);
-for (const paint of painters) paint();
+paintAll();
 follow();
 document.body.dataset.ready = String(Math.round(performance.now()));
 // For the tests: where an operation is on the screen, and how bars and roles look when every colour is the same.
@@ -109,4 +111,4 @@ const tests = {
     try { paintNode(pen, { node: { spans: [[0, 40, role, 3]], commits: [], marks: [] } }, 2, gutter() + 1000); } finally { [view.t0, view.t1] = [t0, t1]; }
   })),
 };
-window.capsize = { ...tests, orders: (a) => raw.anomalies[a].orders, moments: (a) => raw.anomalies[a].moments, view, zoom, pan, setWindow, paint: () => { for (const paint of painters) paint(); }, count: N };
+window.capsize = { ...tests, orders: (a) => raw.anomalies[a].orders, moments: (a) => raw.anomalies[a].moments, view, zoom, pan, setWindow, paint: paintAll, count: N };

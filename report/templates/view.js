@@ -9,8 +9,14 @@ const painters = [];
 let frame = 0;
 const still = window.matchMedia('(prefers-reduced-motion: reduce)');
 
+function onScreen(canvas) {                             // what nobody sees is drawn when it is scrolled to
+  const box = canvas.getBoundingClientRect();
+  return box.bottom > -100 && box.top < window.innerHeight + 100;
+}
+window.addEventListener('scroll', () => redraw(), { passive: true });
+
 function redraw() {
-  if (!frame) frame = requestAnimationFrame(() => { frame = 0; for (const paint of painters) paint(); });
+  if (!frame) frame = requestAnimationFrame(() => { frame = 0; for (const [canvas, paint] of painters) if (onScreen(canvas)) paint(); });
 }
 
 function setWindow(t0, t1) {
