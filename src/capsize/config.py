@@ -197,8 +197,7 @@ class RunConfig:
         'capsize run --system raft --workload register --faults kill --opt fsync=off --time-limit 20 --seed 7'
         """
         words = ["capsize", "run", "--system", self.system, "--workload", self.workload]
-        words += ["--schedule", self.schedule] if self.schedule else []
-        words += ["--faults", ",".join(self.faults) or "none"]
+        words += ["--schedule", self.schedule] if self.schedule else ["--faults", ",".join(self.faults) or "none"]
         for key, value in sorted(self.options.items()):
             words += ["--opt", f"{key}={value}"]
         for item in fields(self):
