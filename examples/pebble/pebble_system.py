@@ -1,14 +1,9 @@
 """The adapter of Pebble: what capsize needs to know to test it."""
 
 import json
-import socket
 from pathlib import Path
 
-from capsize.client import Client
-from capsize.cluster.node import Command, Node
-from capsize.cluster.system import NodeStatus, System
-from capsize.errors import DefiniteError
-from capsize.op import Invocation, Reply, freeze
+from capsize.adapter import Client, Command, DefiniteError, Invocation, Node, NodeStatus, Reply, Stream, System, freeze
 
 
 class PebbleSystem(System):
@@ -33,7 +28,9 @@ class PebbleSystem(System):
     def status(self, node: Node) -> NodeStatus:
         client = PebbleClient(node)
         client.open()
-        return NodeStatus(node.name, **json.loads(client.ask("STATUS")))
+        said = client.ask("STATUS")
+        client.close()
+        return NodeStatus(node.name, **json.loads(said))
 
 
 class PebbleClient(Client):
@@ -41,10 +38,7 @@ class PebbleClient(Client):
         self.address = node.reach("raft")
 
     def open(self) -> None:
-        try:
-            self.file = socket.create_connection(self.address, timeout=self.timeout_s).makefile("rw")
-        except OSError as error:
-            raise DefiniteError(f"cannot connect: {error}") from error  # nothing was sent: fail
+        self.stream = Stream(self.address, self.timeout_s)  # refused: a DefiniteError, nothing was sent
 
     def invoke(self, op: Invocation) -> Reply:
         words = {"read": "GET", "write": "SET", "cas": "CAS"}
@@ -55,13 +49,13 @@ class PebbleClient(Client):
         return Reply(freeze(json.loads(answer or "null")))
 
     def ask(self, *words: object) -> str:
-        print(*words, file=self.file, flush=True)
-        answer, _, rest = self.file.readline().strip().partition(" ")  # a timeout raises: not known, info
+        self.stream.send((" ".join(map(str, words)) + "\n").encode())
+        answer, _, rest = self.stream.line().decode().partition(" ")  # a timeout raises: not known, info
         if answer.startswith("NO"):
             raise DefiniteError(rest)  # Pebble's word that it did nothing: fail
         if answer != "OK":
-            raise OSError(rest or "the connection was closed")  # not known: info
+            raise OSError(rest)  # not known: info
         return rest
 
     def close(self) -> None:
-        self.file.close()
+        self.stream.close()
