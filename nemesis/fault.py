@@ -109,7 +109,7 @@ class Fault(ABC):
     known: ClassVar[dict[str, type[Fault]]] = {}
 
     def __init_subclass__(cls) -> None:
-        if cls.word:
+        if "word" in vars(cls):  # its own: what only varies another fault does not take its place
             Fault.known[cls.word] = cls
 
     @property

@@ -36,7 +36,7 @@ class Trigger(ABC):
     known: ClassVar[dict[str, type[Trigger]]] = {}
 
     def __init_subclass__(cls) -> None:
-        if cls.word:
+        if "word" in vars(cls):
             Trigger.known[cls.word] = cls
 
     @property

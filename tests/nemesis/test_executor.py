@@ -13,10 +13,11 @@ from fake_cluster import World, nodes_of
 from capsize.clock import MonotonicClock
 from capsize.nemesis.disk import DeadDisk, FullDisk, PauseDisk, PowerLoss, SlowDisk
 from capsize.nemesis.executor import Nemesis
-from capsize.nemesis.fault import Fault
+from capsize.nemesis.fault import Declined, Fault
 from capsize.nemesis.holds import Holds
 from capsize.nemesis.partition import Partition
 from capsize.nemesis.process import Kill, PauseProcess
+from capsize.nemesis.restarts import CrashLoop, KillInOrder, Stop
 from capsize.nemesis.schedule import Schedule, Step
 
 
@@ -61,6 +62,7 @@ class Stage:
 @pytest.mark.parametrize("fault", [
     Kill("leader"), PauseProcess("leader"), Partition("leader", "isolate"), PauseDisk("leader"), Kill(("n1", "n3")),
     SlowDisk("leader"), FullDisk("leader"), DeadDisk("leader"), PowerLoss("leader"), PowerLoss(("n1", "n3")),
+    Stop("leader"), CrashLoop(("n1", "n3"), every_s=0.03), KillInOrder(("n1", "n3"), "forward", 0.01),
 ])  # fmt: skip
 def test_every_fault_is_intended_injected_probed_healed_and_probed_again(fault: Fault) -> None:
     stage = Stage(fault)
@@ -192,3 +194,85 @@ def test_one_disk_is_hit_by_one_fault_at_a_time() -> None:
     )
     stage.play(until=lambda: "heal-probe" in stage.phases())
     assert "is full already" in stage.line("skip")["detail"]["reason"]
+
+
+def test_a_crash_loop_kills_and_starts_in_turn_and_leaves_the_node_running() -> None:
+    stage = Stage(CrashLoop(("n2",), every_s=0.05), duration_s=0.6)
+    stage.play(until=lambda: "heal-probe" in stage.phases())
+    orders = [order for order in stage.world.orders if order.endswith("n2")]
+    assert orders[:5] == ["kill n2", "start n2", "kill n2", "start n2", "kill n2"]
+    assert orders[-1] == "start n2"
+    assert stage.line("heal")["detail"]["kills"]["n2"] == orders.count("kill n2") >= 3
+    assert stage.world.alive["n2"]
+
+
+def test_a_crash_loop_does_not_start_a_node_that_another_fault_keeps_down() -> None:
+    stage = Stage()
+    stage.nemesis.schedule = Schedule(
+        (
+            Step(0.0, 0.8, "crash-loop", 0, CrashLoop(("n2",), every_s=0.05)),
+            Step(0.2, 0.8, "power-loss", 0, PowerLoss(("n2",))),
+        ),
+        7,
+    )
+    stage.play(until=lambda: stage.phases().count("heal-probe") == 2)
+    orders = [order for order in stage.world.orders if order.endswith("n2")]
+    dark = orders[orders.index("power-off n2") : orders.index("power-on n2")]
+    assert "start n2" not in dark
+    assert stage.world.alive["n2"]
+
+
+def test_a_process_that_ignores_sigterm_is_killed_and_that_is_told() -> None:
+    stage = Stage(Stop(("n2",), grace_s=0.1))
+    stubborn = stage.nemesis._stage.holds.node("n2")
+    stubborn.signal = lambda number: stage.world.orders.append("ignored")  # type: ignore[method-assign]
+    stage.play()
+    assert stage.line("probe")["detail"]["ended_by"] == {"n2": "SIGKILL, 0.1 s after SIGTERM"}
+    assert stage.world.orders[:2] == ["ignored", "kill n2"]
+
+
+def test_two_steps_that_keep_the_quorum_never_take_it_together() -> None:
+    """Both strike at the same moment; each alone could take one of three nodes."""
+    stage = Stage()
+    stage.nemesis.schedule = Schedule(
+        tuple(Step(0.0, 0.4, f"kill-{n}", n, Kill("one"), quorum="keep") for n in range(4)), 7
+    )
+    most = 0
+    record = stage.nemesis._stage.record
+
+    def count(word: str, value: Mapping[str, Any]) -> None:
+        nonlocal most
+        most = max(most, sum(not alive for alive in stage.world.alive.values()))
+        record(word, value)
+
+    stage.nemesis._stage.record = count
+    stage.play(until=lambda: len([p for p in stage.phases() if p in ("heal-probe", "skip")]) == 4)
+    assert most == 1
+    assert "skip" in stage.phases()
+    assert stage.phases().count("probe") >= 1
+
+
+def test_a_system_that_declines_leaves_the_fault_skipped_and_nothing_to_explain() -> None:
+    class Polite(Kill):
+        def inject(self, number: int, plan: Any, holds: Any) -> dict[str, str]:
+            raise Declined("not now")
+
+    stage = Stage(Polite("leader"))
+    phases = stage.play(until=lambda: "heal-probe" in stage.phases())
+    assert phases[:2] == ["intend", "skip"]
+    assert stage.line("skip")["detail"]["reason"] == "not now"
+    assert "error" not in phases
+
+
+def test_only_one_fault_changes_the_members_at_a_time_and_the_other_waits_for_it() -> None:
+    class Claiming(Kill):
+        claims = "members"
+
+    stage = Stage()
+    stage.nemesis.schedule = Schedule(
+        (Step(0.0, 0.3, "a", 0, Claiming(("n2",))), Step(0.05, 0.1, "b", 0, Claiming(("n3",)))), 7
+    )
+    stage.play(until=lambda: stage.phases().count("heal-probe") == 2)
+    order = [(word, value["phase"]) for word, value in stage.lines]
+    first, second = ("a", "b") if order[0][0] == "a" else ("b", "a")
+    assert order.index((second, "intend")) > order.index((first, "heal-probe"))
