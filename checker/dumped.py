@@ -48,7 +48,12 @@ def _fell(node: str, entries: Sequence[Entry]) -> Anomaly | None:
     ]
     if len(falls) > 1:
         told.append(f"Terms fall at {len(falls)} places of this log.")
-    return Anomaly("term-fell-in-log", tuple(told), events=({"node": node, **before}, {"node": node, **after}))
+    return Anomaly("term-fell-in-log", tuple(told), events=(_event(node, before), _event(node, after)))
+
+
+def _event(node: str, entry: Entry) -> Mapping[str, Any]:
+    """Return an entry as a node's own event, as the report shows those."""
+    return {"node": node, "ev": f"holds entry {entry['index']} of term {entry['term']}", "x": dict(entry)}
 
 
 def _unlike(one: str, mine: Sequence[Entry], other: str, theirs: Sequence[Entry]) -> Anomaly | None:
@@ -66,5 +71,5 @@ def _unlike(one: str, mine: Sequence[Entry], other: str, theirs: Sequence[Entry]
                 f"({b.get('digest', '?')}) on {other}; both hold entry {last['index']} of term {last['term']}.",
                 "Two logs that agree in index and term of an entry are the same up to it (Log Matching, Figure 3).",
             )
-            return Anomaly("logs-do-not-match", told, events=({"node": one, **a}, {"node": other, **b}))
+            return Anomaly("logs-do-not-match", told, events=(_event(one, a), _event(other, b)))
     return None

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from capsize.checker.budget import Budget
-from capsize.checker.grow_only import MOST_NAMED
+from capsize.checker.grow_only import MOST_NAMED, with_surroundings
 from capsize.checker.models.model import plain
-from capsize.checker.surroundings import at
+from capsize.checker.surroundings import at, landed_faults
 from capsize.history import History
 from capsize.op import Operation, Value
 from capsize.verdict import Anomaly, Axis, Finding, Verdict
@@ -40,13 +40,15 @@ class FifoQueue:
     def check(self, history: History, budget: Budget) -> Verdict:
         """Judge every queue. Cost: a sort of its elements."""
         del budget
+        faults = landed_faults(history.faults)
         anomalies: list[Anomaly] = []
         totals: dict[str, int] = {}
         keys = 0
         for key, rows in history.split():
             keys += 1
             one = JudgedQueue.of(history.take(rows))
-            anomalies += [Anomaly(name, because, ops, key=key) for name, because, ops in one.contradictions()]
+            found = [Anomaly(name, because, ops, key=key) for name, because, ops in one.contradictions()]
+            anomalies += [with_surroundings(anomaly, faults) for anomaly in found]
             for word, count in one.figures().items():
                 totals[word] = totals.get(word, 0) + count
         because = tuple(f"{_of(anomaly.key)}{anomaly.because[0]}" for anomaly in anomalies)

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from capsize.checker.budget import Budget
 from capsize.checker.models.model import plain
-from capsize.checker.surroundings import at
+from capsize.checker.surroundings import ActiveFault, at, faults_between, landed_faults
 from capsize.history import History
 from capsize.op import Operation, Value
 from capsize.verdict import Anomaly, Axis, Finding, Verdict
@@ -39,10 +39,11 @@ class GrowOnlySet:
         anomalies: list[Anomaly] = []
         totals: dict[str, int] = dict.fromkeys(("acknowledged", "unknown", "unknown_but_seen", "reads", "lost"), 0)
         keys = 0
+        faults = landed_faults(history.faults)
         for key, rows in history.split():
             keys += 1
             one = judge_set(history.take(rows), key)
-            anomalies += one.anomalies
+            anomalies += [with_surroundings(anomaly, faults) for anomaly in one.anomalies]
             for word, count in one.figures.items():
                 totals[word] += count
         because = tuple(f"{_of(anomaly.key)}{anomaly.because[0]}" for anomaly in anomalies)
@@ -142,7 +143,11 @@ def _lost(readings: Sequence[Reading], adds: dict[Value, Operation]) -> tuple[li
     seen = [r for r in readings if first.value in r.held]
     if seen:
         because.append(f"{_read(max(seen, key=lambda r: r.op.call))} still holds {plain(first.value)}.")
-    because.append(f"{_read(latest)} holds {len(latest.held)} elements, without {plain(first.value)}.")
+    told = latest.op.meta.get("stream")
+    because.append(
+        f"{_read(latest)} holds {len(latest.held)} elements, without {plain(first.value)}"
+        + (f"; what it was told of the stream: {told}." if told is not None else ".")
+    )
     return [("lost-write", tuple(because), (*gone[:MOST_NAMED], latest.op))], len(gone)
 
 
@@ -205,6 +210,17 @@ def _overtaken(early: Operation, late: Operation, chain: Sequence[Reading], adds
 def _before(one: Operation, other: Operation) -> bool:
     """Whether `one` returned before `other` was called."""
     return one.ret is not None and one.outcome == "ok" and one.ret < other.call
+
+
+def with_surroundings(anomaly: Anomaly, faults: Sequence[ActiveFault]) -> Anomaly:
+    """Return `anomaly` with a sentence more: which faults were active between its first and its last operation."""
+    start = min(op.call_ns for op in anomaly.operations)
+    end = max(op.return_ns if op.return_ns is not None else op.call_ns for op in anomaly.operations)
+    around = faults_between(faults, start, end)
+    if not around:
+        return anomaly
+    told = f"Active meanwhile: {'; '.join(str(fault) for fault in around)}."
+    return replace(anomaly, because=(*anomaly.because, told))
 
 
 def _named(name: str, key: Value, because: tuple[str, ...], operations: tuple[Operation, ...]) -> Anomaly:

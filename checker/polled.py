@@ -50,6 +50,14 @@ class Said:
     def leads(self) -> bool:
         return self.role == "leader" and self.term is not None and self.seen >= CONFIRMED
 
+    @property
+    def event(self) -> Mapping[str, Any]:
+        """What it said as a node's own event, as the report shows those."""
+        state = {"role": str(self.role or "?")[:1].upper(), "term": self.term, "vote": self.line.get("vote")}
+        state |= {"commit": self.line.get("commit_index"), "applied": self.line.get("applied_index")}
+        told = {word: value for word, value in state.items() if value is not None}
+        return {"node": self.node, "ev": f"was polled at {at(self.time_ns)}", "st": told}
+
     def __str__(self) -> str:
         return f"{self.node} said at {at(self.time_ns)} that it {_role(self.role)} in term {self.term}"
 
@@ -171,7 +179,7 @@ class _Judge:
         around = faults_between(self.faults, seen[0].time_ns, seen[-1].time_ns)
         if around:
             told = [*told, f"Between: {'; '.join(str(fault) for fault in around)}."]
-        self.found[name, which] = Anomaly(name, tuple(told), events=tuple(said.line for said in seen))
+        self.found[name, which] = Anomaly(name, tuple(told), events=tuple(said.event for said in seen))
 
     def _is_new(self, node: str, since_ns: int, until_ns: int) -> bool:
         mine = (fault for fault in faults_between(self.faults, since_ns, until_ns) if node in fault.targets)

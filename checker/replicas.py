@@ -47,4 +47,7 @@ def _diverged(at: int, groups: Mapping[str, list[str]], line: Mapping[str, Any])
         f"replicas that applied the same ({at}) hold different states: {told}.",
         "Everything was healed, and the final reads were answered, before they were asked.",
     )
-    return Anomaly("diverged-replicas", because, events=(dict(line),))
+    events = [
+        {"node": node, "ev": f"holds {digest} at {at}"} for digest, nodes in sorted(groups.items()) for node in nodes
+    ]
+    return Anomaly("diverged-replicas", because, events=tuple(events), details={"told": dict(line.get("value", {}))})

@@ -63,7 +63,7 @@ def test_a_node_that_led_in_a_term_must_not_forget_it() -> None:
         "n1 said at 1.000 s that it leads in term 3; n1 said at 6.000 s that it follows in term 1." in anomaly.because
     )
     assert "kill of n1" in anomaly.because[-1]
-    assert [event["term"] for event in anomaly.events] == [3, 3, 1]
+    assert [event["st"]["term"] for event in anomaly.events] == [3, 3, 1]
 
 
 def test_a_term_that_a_node_was_merely_in_may_be_lost_with_it() -> None:

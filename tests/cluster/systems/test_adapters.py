@@ -6,7 +6,7 @@ One cluster of three for each system. Skipped where the server's package can nei
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow]
 
 
 @contextmanager
-def running(system: System) -> Iterator[Cluster]:
+def running(system: System) -> Generator[Cluster, None, None]:
     try:
         system.prepare()
     except AdapterError as error:
