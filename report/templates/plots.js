@@ -8,6 +8,9 @@ let quantileTimer = 0;
 const slowest = (() => { let most = 1000; for (let i = 0; i < N; i++) if (ops.took_us[i] > most) most = ops.took_us[i]; return most * 1.3; })();
 const quickest = (() => { let least = slowest; for (let i = 0; i < N; i++) if (ops.took_us[i] > 0 && ops.took_us[i] < least) least = ops.took_us[i]; return Math.max(10, least * 0.7); })();
 
+const logTook = new Float32Array(N);                     // the logarithm of every latency, taken once
+for (let i = 0; i < N; i++) logTook[i] = Math.log10(Math.max(ops.took_us[i], quickest));
+
 function shadeFaults(pen, width, height) {
   for (const { fault, end } of bands) {
     if (!fault.landed) continue;
@@ -43,18 +46,18 @@ function paintLatency() {
   const columns = Math.ceil((width - left) / 2);
   const cells = new Uint8Array(columns * LATENCY);      // one mark for each two pixels, however many operations
   const scale = columns / (view.t1 - view.t0);
-  for (let i = firstCall(view.t0); i < N && ops.call_us[i] <= view.t1; i++) {
-    if (!view.mask[i] || ops.took_us[i] < 0) continue;
-    const x = Math.floor((ops.call_us[i] - view.t0) * scale);
-    const cell = x * LATENCY + (Math.round(yOf(ops.took_us[i])) & ~1);
-    const bit = 1 << ops.outcome[i];
-    if (cells[cell] & bit) continue;
-    cells[cell] |= bit;
-  }
+  const rise = (bottom - 14) / span;
   const dots = [[], [], []];
-  for (let x = 0; x < columns; x++) for (let y = 0; y < bottom; y += 2) {
-    const bits = cells[x * LATENCY + y];
-    if (bits) for (let o = 0; o < 3; o++) if (bits & (1 << o)) dots[o].push(left + x * 2, y);
+  const { call_us, took_us, outcome } = ops;
+  const { mask, t0, t1 } = view;
+  for (let i = firstCall(t0); i < N && call_us[i] <= t1; i++) {
+    if (!mask[i] || took_us[i] < 0) continue;
+    const x = ((call_us[i] - t0) * scale) | 0;
+    const y = (bottom - (logTook[i] - low) * rise) & ~1;
+    const bit = 1 << outcome[i];
+    if (cells[x * LATENCY + y] & bit) continue;
+    cells[x * LATENCY + y] |= bit;
+    dots[outcome[i]].push(left + x * 2, y);
   }
   pen.fillStyle = ink.ok;
   pen.globalAlpha = 0.5;
