@@ -33,7 +33,7 @@ def command_line() -> Any:
     app.command("run")(run)
     app.command("campaign")(campaign)
     app.command("list")(list_words)
-    for name in ("check", "replay", "cleanup", "doctor", "mutants", "trace", "serve"):
+    for name in ("check", "replay", "cleanup", "doctor", "mutants", "simulate", "trace", "serve"):
         with contextlib.suppress(ModuleNotFoundError):
             app.command(name)(getattr(importlib.import_module(f"capsize.cli.{name}"), name))
     return typer.main.get_command(app)

@@ -22,7 +22,7 @@ from capsize.seed import stream
 from capsize.simulator.clients import Client, Habits, Recording
 from capsize.simulator.schedule import WORDS, Nemesis, Step, draw
 from capsize.simulator.subject import CLEAN, Subject
-from capsize.simulator.world import MS, World
+from capsize.simulator.world import MS, World, refused_to_boot
 from capsize.verdict import Anomaly, Axis, Finding, Verdict, merge
 from capsize.workloads.kv import KeyValue
 
@@ -68,6 +68,11 @@ class Plan:
         if fields.get("nodes") is None:
             fields["nodes"] = rng.choice((3, 4, 5, 5, 5, 5))
         return cls(seed, settings=settings, **fields)
+
+    def following(self, steps: Sequence[Step]) -> Plan:
+        """Return the plan with these faults instead of drawn ones; the load lasts until after the last of them."""
+        last_ms = max((step.at_ms + step.duration_ms for step in steps), default=0)
+        return replace(self, schedule=tuple(steps), length_ms=max(self.length_ms, last_ms + 500))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,7 @@ def _health(world: World, nemesis: Nemesis, recording: Recording, recovered: boo
         Anomaly("node-stopped-itself", (f"{name} stopped itself: {why}.",), details={"node": name, "why": why})
         for name, why in world.crashes
     )
+    anomalies += refused_to_boot(world)
     succeeded = sum(operation.outcome == "ok" for operation in recording.operations)
     axes: dict[Axis, Finding] = {}
     if recovered:
@@ -212,7 +218,7 @@ def _health(world: World, nemesis: Nemesis, recording: Recording, recovered: boo
         why = f"{RECOVERY_MS} virtual milliseconds after everything was healed, not every node served reads"
         axes[Axis.LIVENESS] = Finding(False, (why,))
         anomalies = (*anomalies, Anomaly("did-not-recover", (why + ".",)))
-    if world.crashes:
+    if world.crashes or world.refusals:
         axes[Axis.SAFETY] = Finding(False, tuple(anomaly.because[0] for anomaly in anomalies))
     enough = succeeded * 10 >= plan.operations and (nemesis.landed > 0 or not nemesis.steps)
     missing = f"{succeeded} operations succeeded, {nemesis.landed} faults landed"

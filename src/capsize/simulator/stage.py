@@ -31,7 +31,7 @@ from capsize.raft.settings import Settings
 from capsize.simulator.clients import READS, listed
 from capsize.simulator.disk import Disk, FileDisk
 from capsize.simulator.subject import CLEAN, Subject
-from capsize.simulator.world import MS, Node, World
+from capsize.simulator.world import MS, Node, World, refused_to_boot
 from capsize.verdict import Anomaly, Verdict, merge
 
 NEVER_MS = 10_000_000
@@ -108,6 +108,8 @@ class Stage:
         for node in self.world.nodes.values():
             node.disk_ms = (0.0, 0.0)
         self.asked: list[Asked] = []
+        self.damaged: set[str] = set()
+        """Nodes whose files the scenario damaged as no crash does: they may refuse to boot."""
         self.world.start()
 
     def hold(self) -> None:
@@ -339,7 +341,7 @@ class Stage:
         stopped = tuple(
             Anomaly("node-stopped-itself", (f"{name} stopped itself: {why}.",)) for name, why in self.world.crashes
         )
-        return self.verdict().anomalies + stopped
+        return self.verdict().anomalies + stopped + refused_to_boot(self.world, self.damaged)
 
 
 def _matches(message: Message, kind: str | None, frm: str | None, to: str | None) -> bool:

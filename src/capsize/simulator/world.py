@@ -7,7 +7,7 @@ it was asked for.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from capsize.checker.invariants import Judge
@@ -34,6 +34,7 @@ from capsize.seed import stream
 from capsize.simulator.disk import Disk
 from capsize.simulator.network import Network
 from capsize.simulator.subject import CLEAN, Subject, machine_for
+from capsize.verdict import Anomaly
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -389,3 +390,12 @@ class World:
         if known is None:
             known = self._entries[entry] = shown_entry(entry)
         return known
+
+
+def refused_to_boot(world: World, damaged: Collection[str] = ()) -> tuple[Anomaly, ...]:
+    """Return an anomaly for each node that would not boot although its disk holds nothing but what a crash leaves."""
+    refused = dict.fromkeys((name, why) for name, why in world.refusals if name not in damaged)
+    return tuple(
+        Anomaly("node-refused-to-boot", (f"{name} refused to boot: {why}.",), details={"node": name, "why": why})
+        for name, why in refused
+    )

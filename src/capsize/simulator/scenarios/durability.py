@@ -333,5 +333,6 @@ def damage_in_the_middle_of_a_log(play: Play) -> None:
     content = bytearray(segment.read_bytes())
     content[len(content) // 2] ^= 0x10
     segment.write_bytes(bytes(content))
+    stage.damaged.add("n3")
     stage.start("n3")
     stage.expect("n3" not in stage.world.up, "n3 boots from a log that is damaged in its middle")
