@@ -88,6 +88,19 @@ def test_a_connection_lost_during_a_run_makes_it_unknown_and_says_why(
     assert "its agent had healed a paused disk by itself" in told.out
 
 
+@pytest.mark.download
+def test_a_real_system_runs_over_ssh_under_kills_pauses_and_partitions(
+    hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--system", "pysyncobj", "--backend", "ssh", *way(hosts), "--seed", "3"]
+    words += ["--faults", "kill,pause-process,partition", "--time-limit", "15", "--store", str(tmp_path), "--quiet"]
+    code = invoke(words)
+    told = capsys.readouterr()
+    assert code == 0, told
+    assert "faults landed 3/3" in told.out
+    assert [left_on(hosts, number) for number in range(3)] == ["", "", ""]
+
+
 def test_the_doctor_examines_over_ssh(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
     code = invoke(["doctor", "raft", "--backend", "ssh", *way(hosts), "--only", "answers,refused"])
     told = capsys.readouterr()

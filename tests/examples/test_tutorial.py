@@ -68,3 +68,27 @@ def test_every_setting_and_option_of_the_plugin_is_in_the_page() -> None:
     assert [name for name in pytest_plugin.SETTINGS if f"`{name}`" not in page] == []
     source = Path(pytest_plugin.__file__).read_text()
     assert [name for name in re.findall(r"--capsize-[a-z-]+", source) if name.rstrip("-") not in page] == []
+
+
+OVSDB = ROOT / "examples" / "ovsdb"
+
+
+def test_the_adapter_of_a_real_system_has_at_most_60_lines() -> None:
+    assert sum(1 for line in (OVSDB / "ovsdb_system.py").read_text().splitlines() if line.strip()) <= 60
+
+
+@pytest.mark.slow
+@pytest.mark.download
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("doctor ovsdb_system:Ovsdb --only answers,lost-answers,refused,leader,kill,restart", "HEALTHY"),
+        ("run --system ovsdb_system:Ovsdb --nodes 3 --faults kill-leader --time-limit 6 --seed 1", "VALID"),
+    ],
+    ids=["doctor", "run"],
+)
+def test_ovsdb_server_is_healthy_and_valid(words: str, says: str, tmp_path: Path) -> None:
+    shutil.copy(OVSDB / "ovsdb_system.py", tmp_path)
+    argv = [sys.executable, "-c", "from capsize.cli import main; main()", *shlex.split(words), "--backend", "local"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    assert done.stdout.split()[:1] == [says], done.stdout + done.stderr
