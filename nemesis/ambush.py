@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from capsize.cluster.node import SIGKILL
 from capsize.nemesis.holds import SIGCONT, Holds
 from capsize.nemesis.lookout import LogTail
 from capsize.nemesis.trigger import Failpoint
@@ -29,6 +30,11 @@ class Caught:
     code: int | None
     said: str
 
+    @property
+    def proven(self) -> bool:
+        """Whether it was the failpoint: the node says so, or waits there, or died of a SIGKILL of nobody else."""
+        return bool(self.said) or self.code in (None, -SIGKILL)
+
 
 class Ambush:
     """One armed failpoint. `action` is "crash" or "pause"."""
@@ -40,45 +46,55 @@ class Ambush:
         self._holds = holds
         self._ending = ending
         self._log: LogTail | None = None
-        self._refused: Exception | None = None
 
     def lie_in_wait(self, name: str, move: Callable[[], str | None]) -> Caught | str:
         """Arm `name` and wait; return who was caught, or why nobody was.
 
         `move` says on whom to lie in wait from now on, when that has changed (the leader is another one); None: stay.
+        A leader that another fault takes down first is followed by the next one.
         """
         until = time.monotonic() + self._trigger.within_s if self._trigger.within_s else None
+        why_not = self._arm(name)
         looked = time.monotonic()
         try:
-            if not self._arm(name):
-                return f"{name} could not be armed: {self._refused}"
             while not self._ending.is_set() and (until is None or time.monotonic() < until):
-                state = self._holds.node(name).process()
-                if not state.alive:
-                    if self._taken_by_others(name):
-                        self._holds.unexpect(self._number, name)
-                        return f"{name} was taken down by another fault before it reached {self._trigger.place}"
-                    if self._action == "crash":
-                        self._holds.keep_down(self._number, [name])
-                        self._holds.unexpect(self._number, name)
-                        return Caught(name, state.code, self._said())
-                    return f"{name} ended before it reached {self._trigger.place}"
-                if self._action == "pause" and state.state in ("T", "t") and not self._holds.held("paused", name):
-                    return Caught(name, None, self._said())
+                if not why_not:
+                    seen = self._look(name)
+                    if isinstance(seen, Caught):
+                        return seen
+                    why_not = seen
+                elif self._trigger.node != "leader":
+                    return why_not
                 if time.monotonic() - looked >= LEADER_EVERY_S:
                     other = move()
-                    if other is not None and other != name:
-                        self._give_up(name)
+                    if other is not None and (other != name or why_not):
+                        if not why_not:
+                            self._give_up(name)
                         name = other
-                        if not self._arm(name):
-                            return f"{name} could not be armed: {self._refused}"
+                        why_not = self._arm(name)
                     looked = time.monotonic()
                 self._ending.wait(POLL_S)
         except BaseException:
             self._give_up(name)
             raise
+        if why_not:
+            return why_not
         self._give_up(name)
         return f"{name} did not reach {self._trigger.place} in time"
+
+    def _look(self, name: str) -> Caught | str:
+        """Return what became of the armed node: caught; why it never will be; or "" while it has not come there."""
+        state = self._holds.node(name).process()
+        if state.alive:
+            stands = self._action == "pause" and state.state in ("T", "t") and not self._holds.held("paused", name)
+            return Caught(name, None, self._said()) if stands else ""
+        self._holds.unexpect(self._number, name)
+        if self._holds.held_by_others(name, self._number):
+            return f"{name} was taken down by another fault before it reached {self._trigger.place}"
+        if self._action != "crash":
+            return f"{name} ended before it reached {self._trigger.place}"
+        self._holds.keep_down(self._number, [name])
+        return Caught(name, state.code, self._said())
 
     def release(self, name: str) -> None:
         """Let a node that waits at the place go on, unless a fault keeps it paused or took it down."""
@@ -86,8 +102,8 @@ class Ambush:
         if self._action == "pause" and not self._holds.held("paused", name) and node.process().alive:
             node.signal(SIGCONT)
 
-    def _arm(self, name: str) -> bool:
-        """Arm `name`; one that is down or out of reach cannot be."""
+    def _arm(self, name: str) -> str:
+        """Arm `name`; return why that cannot be done, "" when it was: one that is down or out of reach cannot be."""
         count = f"@{self._trigger.nth}" if self._trigger.nth != 1 else ""
         if self._action == "crash":
             self._holds.expect(self._number, name)  # from now on its death is no crash of its own
@@ -95,10 +111,9 @@ class Ambush:
             self._log = LogTail(self._holds, name)
             self._holds.operator.arm(name, self._trigger.place, self._action + count)
         except Exception as error:  # a client call: down, cut off or frozen meanwhile
-            self._refused = error
             self._give_up(name)
-            return False
-        return True
+            return f"{name} could not be armed: {error}"
+        return ""
 
     def _give_up(self, name: str) -> None:
         """Disarm what may still be armed; a node that reached the place meanwhile is started, or goes on."""
@@ -113,9 +128,6 @@ class Ambush:
             self._holds.keep_down(self._number, [name])
             self._holds.revive(self._number, [name])
         self._holds.unexpect(self._number, name)
-
-    def _taken_by_others(self, name: str) -> bool:
-        return self._holds.held_by_others(name, self._number)
 
     def _said(self) -> str:
         """Return the line of the node's log that names the place; empty where the system writes none."""

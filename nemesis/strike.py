@@ -180,7 +180,8 @@ class Strike:
                 self._record("error", detail={"error": "the fault failed half-way", **errors})
             probe = fault.probe(plan, stage.holds)
             seen = dict(probe.seen) | ({"failpoint": _caught(caught)} if caught is not None else {})
-            self._record("probe", landed=probe.holds and not errors, detail=seen)
+            landed = probe.holds and not errors and (caught is None or caught.proven)
+            self._record("probe", landed=landed, detail=seen)
             said = fault.during(self.number, plan, stage.holds, self._wait(until_ns))
         except Declined as declined:
             self._skip(str(declined))

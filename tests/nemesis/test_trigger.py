@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -226,6 +227,44 @@ def test_the_ambush_follows_the_leader_and_catches_it_at_the_failpoint() -> None
     assert stage.line("probe")["targets"] == ["n2"]
     assert stage.line("probe")["landed"] is True
     assert stage.world.alive["n2"]
+    stage.nemesis.stop()
+
+
+@pytest.mark.parametrize(("code", "landed"), [(-9, True), (1, False)])
+def test_a_node_that_ends_by_itself_while_armed_did_not_die_of_the_failpoint(code: int, landed: bool) -> None:
+    stage = Stage(kill('{"failpoint": "after_append", "node": "n2"}', target="n2"))
+    system = Failing()
+    stage.nemesis._stage.holds.operator.system = system
+    node = stage.nemesis._stage.holds.node("n2")
+    seen = node.process
+    node.process = lambda: replace(seen(), code=None if seen().alive else code)  # type: ignore[method-assign]
+    stage.nemesis.start()
+    ends = time.monotonic() + 5
+    while system.armed.get("n2") != "crash" and time.monotonic() < ends:
+        time.sleep(0.01)
+    stage.world.alive["n2"] = False
+    stage.until("heal-probe")
+    assert stage.line("probe")["landed"] is landed
+    stage.nemesis.stop()
+
+
+def test_a_leader_that_is_taken_down_first_is_followed_by_the_next_one() -> None:
+    stage = Stage(
+        kill('{"failpoint": "after_append", "node": "leader"}', target="leader"),
+        json.dumps({"at_s": 0.3, "duration_s": 2, "fault": {"fault": "kill", "target": "n1"}}),
+    )
+    system = Failing()
+    stage.nemesis._stage.holds.operator.system = system
+    stage.nemesis.start()
+    ends = time.monotonic() + 5
+    while system.armed.get("n2") != "crash" and time.monotonic() < ends:
+        time.sleep(0.01)
+    stage.world.alive["n2"] = False
+    ends = time.monotonic() + 5
+    while not [v for _, v in stage.lines if v["phase"] == "probe" and "when" in v] and time.monotonic() < ends:
+        time.sleep(0.01)
+    (probe,) = [value for _, value in stage.lines if value["phase"] == "probe" and "when" in value]
+    assert (probe["targets"], probe["landed"]) == (["n2"], True)
     stage.nemesis.stop()
 
 
