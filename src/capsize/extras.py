@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,16 @@ class Extras:
         self._rows.append(row)
         self._start.append(len(self._data))
         self._data += orjson.dumps(extra)
+        self._sorted = None
+
+    def extend(self, rows: Sequence[int], extras: Sequence[Mapping[str, Any]]) -> None:
+        """Keep many at once."""
+        parts = list(map(orjson.dumps, extras))
+        ends = np.cumsum(np.fromiter(map(len, parts), dtype=np.int64, count=len(parts)))
+        starts = np.concatenate([[0], ends[:-1]]) if len(parts) else ends
+        self._rows.frombytes(np.array(rows, dtype=np.int64).tobytes())
+        self._start.frombytes((starts + len(self._data)).astype(np.int64).tobytes())
+        self._data += b"".join(parts)
         self._sorted = None
 
     def get(self, row: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Code 0 is always None. True and 1 are different values, 1.0 and 1 are the same o
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from capsize.op import Value
 NONE = 0
 """The code of None in every table."""
 DEPTH_MAX = 64
+_PLAIN = frozenset({int, str, type(None)})
+"""What Python's own equality tells apart."""
 
 
 class ValueTable:
@@ -53,12 +56,42 @@ class ValueTable:
 
     def codes(self, values: Iterable[object]) -> list[int]:
         """Return the codes of many values, new ones added."""
-        get, code = self._codes.get, self.code
-        found: list[int] = []
-        for value in values:
-            known = get(value) if value.__class__ is int or value.__class__ is str or value is None else None
-            found.append(code(value) if known is None else known)
-        return found
+        listed = values if isinstance(values, list) else list(values)
+        known = self._codes
+        if _PLAIN.issuperset(map(type, listed)):
+            found: list[Any] = list(map(known.get, listed))
+            if None in found:
+                code = self.code
+                found = [code(value) if at is None else at for at, value in zip(found, listed, strict=True)]
+            return found
+        code, pair = self.code, self._pair
+        return [
+            (at if (at := known.get(value)) is not None else code(value))
+            if type(value) in _PLAIN
+            else pair(value)
+            if type(value) is list and len(value) == 2
+            else code(value)
+            for value in listed
+        ]
+
+    def _pair(self, value: list[Any]) -> int:
+        """Return the code of an array of two, as compare-and-set has, without going the long way."""
+        known = self._codes
+        one, other = value
+        if type(one) not in _PLAIN or type(other) not in _PLAIN:
+            return self.code(value)
+        first, second = known.get(one), known.get(other)
+        if first is None:
+            first = self._add(one, one)
+        if second is None:
+            second = self.code(other)
+        identity = ("items", first, second)
+        code = known.get(identity)
+        if code is None:
+            code = self._add(identity, (one, other))
+            self._pairs[code] = (first, second)
+            self._depth[code] = 1
+        return code
 
     def find(self, value: object) -> int | None:
         """Return the code of `value`, or None if it is not in the table."""

@@ -7,7 +7,7 @@ operations of one process, an invocation after `info`, an unknown outcome.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -219,6 +219,14 @@ class Pairing:
         self._finals.add(row)
         self._extras.set(row, {"meta": {"final": True}})
 
+    def add_extras(self, rows: Sequence[int], extras: Sequence[Mapping[str, Any]]) -> None:
+        """Keep errors and evidence of completions beside their rows, many at once."""
+        if self._finals.isdisjoint(rows):
+            self._extras.extend(rows, extras)
+            return
+        for row, extra in zip(rows, extras, strict=True):
+            self.add_extra(row, extra.get("error"), extra.get("meta"))
+
     def add_extra(self, row: int, error: str | None, meta: Mapping[str, Any] | None) -> None:
         """Keep the error and the evidence of a completion beside its row."""
         extra = self._extras.get(row) if row in self._finals else {}
@@ -233,16 +241,15 @@ class Pairing:
         kinds: Sequence[str],
         processes: Sequence[int],
         words: Sequence[str],
-        keys: Sequence[object],
-        values: Sequence[object],
-        results: Sequence[object],
         times: Sequence[int],
-        nodes: Sequence[str | None] | None = None,
+        asked: Callable[[list[int]], tuple[list[Any], list[Any], list[str | None] | None]],
+        answered: Callable[[list[int]], list[Any]],
     ) -> Ints:
-        """Add a block of events at once, far faster than one by one; keys and values are read on invocations only.
+        """Add a block of events at once, far faster than one by one.
 
-        Returns the row that each event belongs to. Raises Doubt, which names nothing, where `invoke` or `complete`
-        would have refused: read it all again, event by event, for the error.
+        `asked` is told the places of the invocations, and gives their keys, values and nodes; `answered` those of the
+        oks, and gives their results. Returns the row that each event belongs to. Raises Doubt, which names nothing,
+        where `invoke` or `complete` would have refused: read it all again, event by event, for the error.
         """
         count = len(kinds)
         if not count:
@@ -271,14 +278,16 @@ class Pairing:
             if kind == "info":
                 ended.add(process)
         owner = np.array(rows, dtype=np.int64)
-        kind_codes = np.array([_KINDS[kind] for kind in kinds], dtype=np.int8)
+        kind_codes = np.fromiter(map(_KINDS.__getitem__, kinds), dtype=np.int8, count=count)
         calls = np.flatnonzero(kind_codes < 0)
-        word_codes = np.array([self.words.setdefault(word, len(self.words)) for word in words], dtype=np.int32)
+        for word in dict.fromkeys(words):
+            self.words.setdefault(word, len(self.words))
+        word_codes = np.fromiter(map(self.words.__getitem__, words), dtype=np.int32, count=count)
+        oks = np.flatnonzero(kind_codes == OK)
         try:
-            key_codes = self.table.codes([keys[at] for at in calls.tolist()])
-            value_codes = self.table.codes([values[at] for at in calls.tolist()])
-            oks = np.flatnonzero(kind_codes == OK)
-            result_codes = self.table.codes([results[at] for at in oks.tolist()])
+            keys, values, nodes = asked(calls.tolist())
+            key_codes, value_codes = self.table.codes(keys), self.table.codes(values)
+            result_codes = self.table.codes(answered(oks.tolist()))
         except TypeError:
             raise Doubt from None
         # An event's number is its place among calls, oks and fails: info events have none.
@@ -296,8 +305,10 @@ class Pairing:
         node_codes = [-1] * fresh
         if nodes is not None:
             known = self.nodes
-            named = [nodes[at] for at in calls.tolist()]
-            node_codes = [-1 if node is None else known.setdefault(node, len(known)) for node in named]
+            for node in dict.fromkeys(nodes):
+                if node is not None:
+                    known.setdefault(node, len(known))
+            node_codes = [-1 if node is None else known[node] for node in nodes]
         self._node.frombytes(np.array(node_codes, dtype=np.int32).tobytes())
         self._times.frombytes(time_column[numbered].tobytes())
         self._returns.frombytes((kind_codes >= 0)[numbered].tobytes())

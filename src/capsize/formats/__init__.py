@@ -6,7 +6,9 @@ refuses what is no history with file, line and what was expected, and gives the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from capsize.errors import HistoryError, no_such
@@ -38,9 +40,20 @@ def read_history(path: str | Path, format: str | None = None, *, strict: bool = 
     if format is not None and format not in FORMATS:
         raise no_such("format", format, FORMATS, flag="--format")
     name = format or recognise(path)
-    if name == "capsize":
-        return read_jsonl(path, strict=strict)
-    return FORMATS[name](path)
+    with _without_collection():
+        return read_jsonl(path, strict=strict) if name == "capsize" else FORMATS[name](path)
+
+
+@contextmanager
+def _without_collection() -> Generator[None, None, None]:
+    """Keep Python from looking for garbage cycles among millions of values, none of which has one."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def recognise(path: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from capsize.errors import HistoryError
 from capsize.formats.blocks import blocks_of_lines
+from capsize.formats.edn_columns import EventColumns, read_columns
 from capsize.formats.edn_lines import PlainMaps
 from capsize.formats.edn_text import EdnError, EdnReader
 from capsize.history import History
@@ -39,9 +40,10 @@ def read_edn(path: Path) -> History:
 
 
 def _read(path: Path, *, bulk: bool) -> History:
-    batches = _batches(path)
+    batches = _batches(path, bulk=bulk)
     head: list[Located] = []
     for batch in batches:
+        assert isinstance(batch, list)
         head += batch
         if len(head) >= _LOOK_AHEAD:
             break
@@ -51,7 +53,9 @@ def _read(path: Path, *, bulk: bool) -> History:
     timed = all(isinstance(event.get("time"), int) for event in sample)
     reader = _Reader(Pairing(str(path), timed=timed), independent=_independent(sample))
     for batch in chain([head], batches):
-        if bulk:
+        if not isinstance(batch, list):
+            reader.feed_columns(*batch)
+        elif bulk:
             reader.feed_all(batch)
         else:
             for line, event in batch:
@@ -59,19 +63,29 @@ def _read(path: Path, *, bulk: bool) -> History:
     return History(reader.pairing.finish(), source=str(path))
 
 
-def _batches(path: Path) -> Iterator[list[Located]]:
-    """Yield the maps of the file, each with its line, some thousands at a time."""
+def _batches(path: Path, *, bulk: bool) -> Iterator[list[Located] | tuple[int, EventColumns]]:
+    """Yield the maps of the file, some thousands at a time: each with its line, or in columns from a line on.
+
+    The first ones are maps, so that they can be looked at.
+    """
     reader, plain = EdnReader(), PlainMaps()
-    line = 1
+    line, seen = 1, 0
     try:
         for first, block, _ in blocks_of_lines(path):
+            if bulk and seen >= _LOOK_AHEAD and not reader.is_open:
+                columns = read_columns(block)
+                if columns is not None:
+                    yield first, columns
+                    continue
             flat = None if reader.is_open else plain.read(block)
             if flat is not None:
+                seen += len(flat)
                 yield list(enumerate(flat, first))
                 continue
             batch: list[Located] = []
             for line, text in enumerate(block.decode("utf-8", "replace").split("\n"), first):
                 batch.extend(reader.feed(text, line))
+            seen += len(batch)
             yield batch
         reader.finish()
     except EdnError as reason:
@@ -137,37 +151,108 @@ class _Reader:
                     self.feed(line, event)
         events = [event for _, event in clients]
         try:
-            kinds, processes = [event["type"] for event in events], [event["process"] for event in events]
-            words = [event["f"] for event in events]
-            times = [event["time"] for event in events] if self.pairing.timed else [line for line, _ in clients]
-            if self.independent:
-                both = [event["value"] for event in events]
-                if not all(type(pair) is list and len(pair) == 2 for pair in both):
-                    both = [self._key_and_value(event, line) for line, event in clients]
-                keys, values = [pair[0] for pair in both], [pair[1] for pair in both]
-            else:
-                keys, values = [event.get("key") for event in events], [event.get("value") for event in events]
-                if any(value == "" for value in values):
-                    values = [self._key_and_value(event, line)[1] for line, event in clients]
+            columns = EventColumns(
+                [event["type"] for event in events],
+                [event["process"] for event in events],
+                [event["f"] for event in events],
+                [event.get("value") for event in events],
+                [event.get("key") for event in events],
+                [event["time"] for event in events] if self.pairing.timed else None,
+                {at: event["error"] for at, event in enumerate(events) if "error" in event},
+            )
         except KeyError:
             raise Doubt from None
-        if any(type(word) is not str for word in words):
+        self._feed([line for line, _ in clients], columns)
+
+    def feed_columns(self, first: int, columns: EventColumns) -> None:
+        """Read the maps of a block of lines. Raises Doubt where `feed` might refuse one."""
+        count = len(columns.kinds)
+        others = [at for at, process in enumerate(columns.processes) if type(process) is not int]
+        lines = list(range(first, first + count))
+        if others:
+            for at in others:
+                event = {"process": columns.processes[at], "type": columns.kinds[at], "f": columns.words[at]}
+                event |= {"value": columns.values[at]}
+                event |= {"time": columns.times[at]} if columns.times is not None else {}
+                self.feed(first + at, event)
+            away = set(others)
+            kept = [at for at in range(count) if at not in away]
+            place = {at: number for number, at in enumerate(kept)}
+            lines = [lines[at] for at in kept]
+            columns = EventColumns(
+                [columns.kinds[at] for at in kept],
+                [columns.processes[at] for at in kept],
+                [columns.words[at] for at in kept],
+                [columns.values[at] for at in kept],
+                None if columns.keys is None else [columns.keys[at] for at in kept],
+                None if columns.times is None else [columns.times[at] for at in kept],
+                {place[at]: error for at, error in columns.errors.items() if at in place},
+            )
+        self._feed(lines, columns)
+
+    def _feed(self, lines: list[int], columns: EventColumns) -> None:
+        """Give the operations of clients to the pairing, all at once."""
+        kinds, processes, words, values = columns.kinds, columns.processes, columns.words, columns.values
+        keys = [None] * len(kinds) if columns.keys is None else columns.keys
+        times = lines
+        if self.pairing.timed:
+            if columns.times is None:
+                raise Doubt
+            times = columns.times
+        if set(map(type, words)) - {str}:
             raise Doubt
-        called, results = self.called, list[Any]()
-        for number, (kind, process, word) in enumerate(zip(kinds, processes, words, strict=True)):
-            value = values[number]
-            if kind == "invoke":
-                called[process] = value
-                results.append(None)
-                if word in _ASKS_NOTHING:
-                    values[number] = None
+        if self.independent:
+            if all(type(pair) is list and len(pair) == 2 for pair in values):
+                keys, values = [pair[0] for pair in values], [pair[1] for pair in values]
             else:
-                asked = called.pop(process, None)
-                results.append(_result(word, asked, value) if kind == "ok" else None)
-        rows = self.pairing.extend(kinds, processes, words, keys, values, results, times)
-        for row, event in zip(rows.tolist(), events, strict=True):
-            if "error" in event and event["error"] is not None:
-                self.pairing.add_extra(row, _said(event["error"]), None)
+                both = [self._split(value, kind) for value, kind in zip(values, kinds, strict=True)]
+                keys, values = [pair[0] for pair in both], [pair[1] for pair in both]
+        elif columns.keys is not None and "" in values:
+            # Only a map's text has keys of its own: there "" is absence.
+            values = [
+                None if value == "" and key is not None else value for key, value in zip(keys, values, strict=True)
+            ]
+        called = self.called
+        reads = _ASKS_NOTHING.intersection(words)
+        # What was asked is needed to read an answer only where a word says neither all nor nothing with it.
+        silent = _SAYS_NOTHING | _ASKS_NOTHING | {"cas", "txn"}
+        results: list[Any] | None = None
+        if not silent.issuperset(words):
+            results = []
+            for kind, process, word, value in zip(kinds, processes, words, values, strict=True):
+                if kind == "invoke":
+                    called[process] = value
+                    results.append(None)
+                else:
+                    asked_for = called.pop(process, None)
+                    results.append(_result(word, asked_for, value) if kind == "ok" else None)
+
+        def asked(places: list[int]) -> tuple[list[Any], list[Any], None]:
+            if reads:
+                return (
+                    [keys[at] for at in places],
+                    [None if words[at] in _ASKS_NOTHING else values[at] for at in places],
+                    None,
+                )
+            return [keys[at] for at in places], [values[at] for at in places], None
+
+        def answered(places: list[int]) -> list[Any]:
+            if results is not None:
+                return [results[at] for at in places]
+            return [_result(words[at], None, values[at]) for at in places]
+
+        rows = self.pairing.extend(kinds, processes, words, times, asked, answered)
+        owners = [at for at, error in columns.errors.items() if error is not None]
+        self.pairing.add_extras(
+            [int(rows[at]) for at in owners], [{"error": _said(columns.errors[at])} for at in owners]
+        )
+
+    def _split(self, value: Any, kind: str) -> tuple[Any, Any]:
+        if isinstance(value, tuple | list) and len(value) == 2:
+            return value[0], value[1]
+        if kind in ("info", "fail"):
+            return None, None
+        raise Doubt
 
     def _key_and_value(self, event: Event, line: int) -> tuple[Any, Any]:
         value = event.get("value")

@@ -55,32 +55,58 @@ def _feed_events(pairing: Pairing, first_line: int, events: Events) -> None:
 
 def _feed_block(pairing: Pairing, first_line: int, events: Events) -> None:
     """Feed all events at once. Raises Doubt."""
-    clients: list[dict[str, Any]] = []
-    for event in events:
-        if event is not None and event.get("process") != NEMESIS:
-            clients.append(event)
-        elif event is not None:
-            pairing.fault(event)
+    clients: list[dict[str, Any]] = [event for event in events if event is not None]
     try:
+        processes = [event["process"] for event in clients]
+        if NEMESIS in processes:
+            for event in clients:
+                if event["process"] == NEMESIS:
+                    pairing.fault(event)
+            clients = [event for event in clients if event["process"] != NEMESIS]
+            processes = [event["process"] for event in clients]
+
+        def asked(places: list[int]) -> tuple[list[Any], list[Any], list[str | None]]:
+            calls = [clients[at] for at in places]
+            return (
+                [event.get("key") for event in calls],
+                [event.get("value") for event in calls],
+                [event.get("node") for event in calls],
+            )
+
+        def answered(places: list[int]) -> list[Any]:
+            return [clients[at].get("result") for at in places]
+
+        kinds = [event["type"] for event in clients]
         rows = pairing.extend(
-            [event["type"] for event in clients],
-            [event["process"] for event in clients],
+            kinds,
+            processes,
             [event["f"] for event in clients],
-            [event.get("key") for event in clients],
-            [event.get("value") for event in clients],
-            [event.get("result") for event in clients],
             [event["time_ns"] for event in clients],
-            [event.get("node") for event in clients],
+            asked,
+            answered,
         )
     except (KeyError, TypeError, OverflowError):
         raise Doubt from None
-    for row, event in zip(rows.tolist(), clients, strict=True):
-        if event.get("final") is True and event["type"] == "invoke":
-            pairing.mark_final(row)
-        elif ("meta" in event or "error" in event) and event["type"] != "invoke":
+    _keep_extras(pairing, rows.tolist(), kinds, clients)
+
+
+def _keep_extras(pairing: Pairing, rows: list[int], kinds: list[str], clients: list[dict[str, Any]]) -> None:
+    """Keep errors and meta, and what is marked as a final read."""
+    owners: list[int] = []
+    extras: list[dict[str, Any]] = []
+    for row, kind, event in zip(rows, kinds, clients, strict=True):
+        if kind == "invoke":
+            if "final" in event and event["final"] is True:
+                pairing.mark_final(row)
+        elif "meta" in event or "error" in event:
             error, meta = event.get("error"), event.get("meta")
-            if error is not None or meta:
-                pairing.add_extra(row, error, meta)
+            extra = {} if error is None else {"error": error}
+            if meta:
+                extra["meta"] = meta
+            if extra:
+                owners.append(row)
+                extras.append(extra)
+    pairing.add_extras(owners, extras)
 
 
 def _check_header(path: Path, line: bytes) -> None:
