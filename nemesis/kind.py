@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capsize.nemesis.fault import Fault
 from capsize.nemesis.target import asks_for_a_leader
-from capsize.nemesis.trigger import Trigger
+from capsize.nemesis.trigger import Failpoint, Trigger
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ class Kind:
     def asks_for_a_leader(self) -> bool:
         """Whether any of its faults can only strike while the leader is known."""
         return any(asks_for_a_leader(fault.target) for fault in self.examples())
+
+    def strike(self, rng: random.Random, nth: int) -> tuple[Fault, Trigger | None]:
+        """Return its nth fault and what that waits for; at a failpoint, the fault hits the node of the failpoint."""
+        fault = self.draw(rng, nth)
+        when = self.when(rng, nth) if self.when is not None else None
+        return (replace(fault, target=when.node), when) if isinstance(when, Failpoint) else (fault, when)
 
     def examples(self) -> list[Fault]:
         """Return some of its faults: enough that every variant is among them."""

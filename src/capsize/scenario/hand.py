@@ -20,6 +20,7 @@ from capsize.nemesis.lookout import Lookout
 from capsize.nemesis.schedule import Schedule, Step, draw
 from capsize.nemesis.strike import LeaderOf, Record, Stage, Strike
 from capsize.nemesis.target import check_target
+from capsize.nemesis.trigger import Failpoint
 from capsize.registry import lookup
 from capsize.seed import stream
 
@@ -231,11 +232,15 @@ class Hand:
     def _step(self, fault: str | Fault, on: Whom) -> Step:
         word = fault if isinstance(fault, str) else fault.word
         nth = self._nths.get(word, 0)
+        when = None
         if isinstance(fault, str):
-            fault = lookup("fault", word, KINDS, listing="faults").draw(stream(self._seed, "hand", word, nth), nth)
+            kind = lookup("fault", word, KINDS, listing="faults")
+            fault, when = kind.strike(stream(self._seed, "hand", word, nth), nth)
         self._nths[word] = nth + 1
         if on is not None:
             target = on.name if isinstance(on, Node) else on if isinstance(on, str) else tuple(on)
             check_target(target, self._holds.names)
             fault = replace(fault, target=target)
-        return Step(0.0, HELD_S, word, nth, fault)
+            if isinstance(when, Failpoint) and isinstance(target, str):
+                when = replace(when, node=target)
+        return Step(0.0, HELD_S, word, nth, fault, when)
