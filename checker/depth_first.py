@@ -18,9 +18,9 @@ PATIENCE = 2_000
 """Steps without getting further after which the search goes back a long way; twice as many each further time."""
 ATTEMPTS = 8
 """How often it may do so without getting further."""
-EFFORT = 60
+EFFORT = 40
 """Steps for each event after which a key is left to the frontier."""
-THRIFT = (30, 100, 0, 300)
+THRIFT = (30, 100)
 """Steps without getting further before operations that never returned may be used: they must last. One after another,
 for keys that have such operations."""
 THREADS_FROM = 100_000
@@ -136,7 +136,7 @@ def _find(
         return np.empty(size, dtype=dtype)
 
     answer, spent = np.full(keys, kernel.UNDECIDED, dtype=np.int8), np.zeros(keys, dtype=np.int64)
-    effort = EFFORT if len(appends) > 1 else EFFORT // 3  # what strings say of their past makes it worth while
+    effort = EFFORT if len(appends) > 1 else EFFORT // 2  # what strings say of their past makes it worth while
     patience, effort = (PATIENCE, effort) if compiled else (PATIENCE // 4, effort // 4)
     kernel.FIND_ORDERS(
         compiled,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from capsize.checker.automaton import Automaton, register_automaton, string_automaton, string_states
-from capsize.checker.budget import Budget
+from capsize.checker.budget import STEPS_DEFAULT, Budget
 from capsize.checker.chains import unchain
 from capsize.checker.columns import Ints, KeyColumns
 from capsize.checker.compiled import compilation_allowed
@@ -40,6 +40,9 @@ KERNELS = (
 
 STEPS_AFTER_ILLEGAL = 400_000
 """What a key may still cost when another one is known to be illegal."""
+
+HARD_KEYS = 8
+"""Keys that may each use all of the default budget; more than these share what these may use."""
 
 BYTES_FIRST_TRY = 120
 """What the first try keeps for each operation."""
@@ -111,6 +114,9 @@ def _search(
     if known or any(isinstance(item, int) for item in built.values()):
         # The verdict stands; the hard ones among the other keys are not worth all that they may cost.
         budget = replace(budget, steps=min(budget.steps_or_all, STEPS_AFTER_ILLEGAL))
+    elif budget.steps == STEPS_DEFAULT and len(left) > HARD_KEYS:
+        # By default many hard keys together cost no more than a few.
+        budget = replace(budget, steps=STEPS_DEFAULT * HARD_KEYS // len(left))
 
     def one(number: int) -> KeyOutcome:
         if number in unplaced:

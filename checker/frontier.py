@@ -18,6 +18,8 @@ from capsize.verdict import Validity
 COMPILE_FROM = 2_000
 UNCOMPILED_STEPS = 20_000
 """Steps in plain Python after which a hard key waits for the compiler."""
+RELAXED_STEPS = 128
+"""What a relaxed run may cost for each event; it either ends soon or proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +84,29 @@ def judge_frontier(
     """
     if compiled is None:
         compiled = worth_compiling(kernel.ADVANCE, len(automaton), COMPILE_FROM)
-    run = Frontier(automaton, budget, compiled=compiled)
+    patience = budget
     if not compiled and compilation_allowed():
-        run.budget = replace(budget, steps=min(budget.steps_or_all, UNCOMPILED_STEPS))
-    answer = run.widening(BEAMS[:-2])
-    if answer.valid == "unknown" and run.budget is not budget:
+        patience = replace(budget, steps=min(budget.steps_or_all, UNCOMPILED_STEPS))
+    answer, steps = _judge(Frontier(automaton, patience, compiled=compiled), legal_only)
+    if answer.valid == "unknown" and patience is not budget:
         # Too hard for plain Python: from the start again, compiled.
-        run = Frontier(automaton, budget, compiled=True)
-        answer = run.widening(BEAMS[:-2])
-    if legal_only:
-        return replace(answer, steps=run.steps)
-    if answer.valid == "unknown":
+        answer, steps = _judge(Frontier(automaton, budget, compiled=True), legal_only)
+    return replace(answer, steps=steps)
+
+
+def _judge(run: Frontier, legal_only: bool) -> tuple[FrontierAnswer, int]:
+    """A relaxed run for a quick no, within bounds; beams for a yes; then all configurations."""
+    answer = None
+    if not legal_only:
+        whole = run.budget
+        run.budget = replace(whole, steps=min(whole.steps_or_all, RELAXED_STEPS * (len(run.events) + 64)))
         answer = run.search(RELAXED)
-    if answer.valid == "unknown":
+        run.budget = whole
+    if answer is None or answer.valid == "unknown":
         answer = run.widening(BEAMS)
-    if answer.valid == "unknown":
+    if answer.valid == "unknown" and not legal_only:
         answer = run.search(EXACT)
-    return replace(answer, steps=run.steps)
+    return answer, run.steps
 
 
 class Frontier:

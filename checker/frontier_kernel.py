@@ -145,6 +145,7 @@ def advance(
         event = events[head[0]]
         x = event >> 1
         count = head[1]
+        head[2] += count >> 4
         if event & 1 == 0:
             if slot[x] < 0:
                 available[pending_of[group[x]]] += 1
@@ -265,6 +266,7 @@ def advance(
                 state = after(work[base], k, group_a[g], group_b[g], child, sibling, token, target)
                 if state < 0:
                     continue
+                head[2] += 1
                 if queued >= work_room or fresh >= room:
                     full = True
                     break
@@ -376,7 +378,7 @@ def advance(
                 if gone[c] == 0:
                     link[c] = bucket[state]
                     bucket[state] = c
-                head[2] += looked >> 3
+                head[2] += looked >> 2
         if beam > 0 and kept > beam:
             # keep those with the fewest pending uses and the fewest debts
             head[4] = 1

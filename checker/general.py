@@ -50,6 +50,7 @@ def decide_general(history: History, model: Model[Any], budget: Budget) -> Outco
     Cost: steps of the model; exponential only in the number of operations open at once and of pending kinds.
     """
     model = told_apart(model, history)
+    budget = Budget(budget.steps_in_python, budget.bytes)
     narrow = Budget(max(1, budget.steps_or_all // 4), budget.bytes)
     for beam in _BEAMS:
         search = _Frontier(history, model, narrow, beam)
