@@ -178,12 +178,16 @@ class TransferLeadership(Moment):
         return {}
 
     def probe(self, plan: Plan, holds: Holds) -> Probe:
-        """The old leader leads no more; who does is told."""
+        """The old leader leads no more, by its own word or because another one does; who does is told."""
         deadline = time.monotonic() + TELLS_WITHIN_S
+        old = plan.targets[0]
         while True:
             leader, term = holds.operator.leader()
-            if leader not in (None, plan.targets[0]) or time.monotonic() >= deadline:
-                return Probe(leader not in (None, plan.targets[0]), {"leader": leader, "term": term})
+            said = holds.operator.statuses().get(old)
+            gave_up = said is not None and said.role not in (None, "leader")
+            if leader not in (None, old) or time.monotonic() >= deadline:
+                seen = {"leader": leader, "term": term, "old_leader_is": said.role if said is not None else None}
+                return Probe(leader not in (None, old) or gave_up, seen)
             time.sleep(POLL_S)
 
 
