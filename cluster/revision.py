@@ -63,8 +63,10 @@ def _append(item: Value) -> Callable[[Value], tuple[Value, Value]]:
 
 def _incr(by: Value) -> Callable[[Value], tuple[Value, Value]]:
     def changed(value: Value) -> tuple[Value, Value]:
-        total = (value if isinstance(value, int) else 0) + (by if isinstance(by, int) else 1)
-        return total, total
+        before, amount = 0 if value is None else value, 1 if by is None else by
+        if type(before) is not int or type(amount) is not int:
+            raise DefiniteError(f"{value!r} cannot be incremented by {by!r}; nothing was written")
+        return before + amount, before + amount
 
     return changed
 
@@ -72,7 +74,18 @@ def _incr(by: Value) -> Callable[[Value], tuple[Value, Value]]:
 def _cas(pair: Value) -> Callable[[Value], tuple[Value, Value]]:
     assert isinstance(pair, tuple)
     old, new = pair
-    return lambda value: (new, value == old)
+    return lambda value: (new, same(value, old))
+
+
+def same(one: Value, other: Value) -> bool:
+    """Return whether two values are the same one in JSON: 1 and 1.0 are, 1 and true are not.
+
+    >>> same(1, 1.0), same(1, True), same((1, 2), (True, 2))
+    (True, False, False)
+    """
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def joined(value: Value, item: Value) -> Value:

@@ -87,7 +87,7 @@ class StateMachine:
             if not isinstance(value, list) or len(value) != 2:  # pyright: ignore[reportUnknownArgumentType]
                 return Result("fail", None, "cas needs [old, new]")
             expected, new = value
-            if type(old) is not type(expected) or old != expected:
+            if not _same(old, expected):
                 return Result("ok", False)
             self.set(name, new)
             return Result("ok", True)
@@ -164,6 +164,13 @@ class StateMachine:
 
 def _name(key: Any) -> str:
     return json.dumps(key, separators=(",", ":"))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values are the same one in JSON: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))  # pyright: ignore[reportUnknownArgumentType]
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _is_int(value: Any) -> bool:

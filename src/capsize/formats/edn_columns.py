@@ -123,7 +123,7 @@ def _several_shapes(lines: list[bytes]) -> EventColumns | None:
         if part is None:
             return None
         assert merged.keys is not None
-        columns = (
+        columns: tuple[tuple[list[Any] | None, list[Any] | None], ...] = (
             (merged.kinds, part.kinds), (merged.processes, part.processes), (merged.words, part.words),
             (merged.values, part.values), (merged.keys, part.keys), (merged.times, part.times),
         )  # fmt: skip
