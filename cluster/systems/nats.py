@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from capsize.errors import UsageError
 
 REPLICAS_MAX = 5
 """What JetStream allows for one stream."""
+
+
+GO = "its server is a Go program, which asks the kernel for the time: no library can shift its clock"
 
 
 class Nats(System):
@@ -57,6 +61,9 @@ class Nats(System):
 
     def prepare(self) -> None:
         self.binary()
+
+    def refuses(self, backend: str) -> Mapping[str, str]:
+        return {} if backend == "ssh" else {"clock": GO}
 
     def install(self, node: Node) -> None:
         node.upload(self.binary(), f"{node.install_dir}/nats-server", mode=0o755)

@@ -19,7 +19,9 @@ from capsize.cluster.http_client import HttpClient, HttpStatusError
 from capsize.cluster.json_lines import JsonLinesClient, NotKnown, parse_answer
 from capsize.cluster.program import ProgramClient
 from capsize.cluster.revision import Found, change
-from capsize.cluster.systems.etcd import EtcdClient
+from capsize.cluster.system import System
+from capsize.cluster.systems.etcd import Etcd, EtcdClient
+from capsize.cluster.systems.nats import Nats
 from capsize.cluster.systems.nats_client import JetStreamClient, JetStreamError
 from capsize.errors import AdapterError, DefiniteError
 from capsize.op import Invocation, Value
@@ -229,6 +231,12 @@ def test_changes_are_tried_again_only_when_nothing_was_written() -> None:
         change(Contested(1, times=99), Invocation("incr", "x", 1))
     with pytest.raises(DefiniteError, match="nothing was written"):
         change(Contested(1, broken=True), Invocation("incr", "x", 1))
+
+
+@pytest.mark.parametrize("system", [Etcd(), Nats()], ids=["etcd", "nats"])
+def test_clocks_of_go_programs_are_refused_where_they_are_shifted_by_a_library(system: System) -> None:
+    assert "Go program" in system.refuses("docker")["clock"]
+    assert "clock" not in system.refuses("ssh")
 
 
 def test_a_file_is_found_by_path_or_in_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
