@@ -1,83 +1,126 @@
-"""A story as a message diagram: one lane a node, time going down, an arrow for every message that arrived."""
+"""A story as a page: the article's steps with what happened here, a message diagram, and every step in words.
+
+One lane a node, time going down, an arrow for every message that arrived; causes stand above their effects. The page is
+one file without anything from elsewhere; it follows the reader's colour scheme and works from the keyboard.
+"""
 
 from __future__ import annotations
 
 from html import escape
 
-from capsize.report.story import Story
+import jinja2
 
-LANE, ROW, TOP, LEFT = 190, 30, 70, 110
-COLOURS = {"append": "#1f6feb", "persist": "#6e7781", "commit": "#1a7f37", "apply": "#8250df", "truncate": "#cf222e",
-           "client": "#9a6700", "send": "#57606a", "recv": "#57606a"}  # fmt: skip
+from capsize.report.html import TEMPLATES
+from capsize.report.story import PHASES, Step, Story
+
+LANE, ROW, TOP, LEFT, RIGHT = 142, 34, 64, 44, 190
 SHORT = {"append": "append", "persist": "fsync", "commit": "commit", "apply": "apply", "truncate": "cut"}
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>
-body {{ font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1f2328; }}
-svg text {{ font: 12px system-ui, sans-serif; }}
-.scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; margin-top: 1.5rem; width: 100%; }}
-td, th {{ border-bottom: 1px solid #d0d7de; padding: .25rem .6rem; text-align: left; vertical-align: top; }}
-td.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-</style></head><body>
-<h1>{title}</h1>
-<p>{summary}</p>
-<div class="scroll">{svg}</div>
-<table><thead><tr><th>step</th><th>ms</th><th>who</th><th>what happens</th></tr></thead><tbody>
-{rows}
-</tbody></table>
-</body></html>
-"""
 
 
 def as_html(story: Story) -> str:
-    """Return one self-contained page: the diagram and, below it, the same steps in words."""
+    """Return one self-contained page."""
     entry = story.entry
     first = story.steps[0].at_ns if story.steps else 0
-    title = f"Entry {entry.index} of term {entry.term} through {len(story.nodes)} nodes"
-    fate = "committed" if story.committed else "not committed within these traces"
-    rows = "\n".join(
-        f'<tr><td class="n">{number}</td><td class="n">{(step.at_ns - first) / 1e6:.3f}</td>'
-        f"<td>{escape(step.node)}</td><td>{escape(step.text)}</td></tr>"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    steps = [
+        {"number": number, "ms": f"{(step.at_ns - first) / 1e6:.3f}", "step": step, "leads": step.node == story.leader}
         for number, step in enumerate(story.steps, 1)
+    ]
+    return environment.get_template("trace.html.j2").render(
+        title=f"Entry {entry.index} of term {entry.term} through {len(story.nodes)} servers",
+        story=story, summary=summary(story), phases=phase_rows(story), steps=steps, svg=as_svg(story), words=PHASES,
+    )  # fmt: skip
+
+
+def summary(story: Story) -> str:
+    """Return the entry's fate in one sentence.
+
+    >>> from capsize.checker.trace import Entry
+    >>> summary(Story(Entry(2, 1, "ab"), "n1", ("n1", "n2", "n3"), (), False))
+    'Appended by n1; not committed within these traces, so nobody was told that it was done.'
+    """
+    if not story.committed:
+        told = [step for step in story.steps if step.phase == "reply"]
+        answered = f"; the client was answered {told[0].text.rpartition(' ')[2]}" if told else ""
+        end = answered or ", so nobody was told that it was done"
+        return f"Appended by {story.leader}; not committed within these traces{end}."
+    first = story.steps[0].at_ns
+    done = next(step for step in story.steps if step.kind == "commit")
+    applied = sum(step.kind == "apply" for step in story.steps)
+    overwritten = list(dict.fromkeys(step.node for step in story.steps if step.kind == "truncate"))
+    more = f"; the log of {', '.join(overwritten)} was overwritten on the way" if overwritten else ""
+    return (
+        f"Appended by {story.leader}, committed {(done.at_ns - first) / 1e6:.3f} ms after the first step, applied on "
+        f"{applied} of {len(story.nodes)} servers{more}."
     )
-    summary = f"Appended by {escape(story.leader)}, {fate}. Causes stand above their effects; hover for the words."
-    return _PAGE.format(title=title, summary=summary, svg=as_svg(story), rows=rows)
+
+
+def phase_rows(story: Story) -> list[dict[str, object]]:
+    """Return the article's steps in their order: who acts, what happens, and which steps here they were."""
+    rows: list[dict[str, object]] = []
+    first = story.steps[0].at_ns if story.steps else 0
+    for name, (who, what) in PHASES.items():
+        mine = [(number, step) for number, step in enumerate(story.steps, 1) if step.phase == name]
+        if not mine and name in ("back-up", "other", "ask"):
+            continue
+        nodes = list(dict.fromkeys(step.node for _, step in mine))
+        rows.append(
+            {
+                "phase": name, "who": who, "what": what, "nodes": ", ".join(nodes), "count": len(mine),
+                "first": mine[0][0] if mine else None,
+                "ms": f"{(mine[0][1].at_ns - first) / 1e6:.3f}" if mine else "",
+            }
+        )  # fmt: skip
+    return rows
 
 
 def as_svg(story: Story) -> str:
-    """Return the diagram alone."""
-    lane = {name: LEFT + number * LANE for number, name in enumerate(story.nodes)}
+    """Return the diagram alone; its colours are the page's."""
+    lane = {name: LEFT + LANE // 2 + number * LANE for number, name in enumerate(story.nodes)}
     height = TOP + ROW * (len(story.steps) + 1)
-    width = LEFT + LANE * len(story.nodes)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img">']
-    parts.append(
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#57606a"/></marker></defs>'
-    )
+    width = LEFT + LANE * len(story.nodes) + RIGHT - LANE // 2
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" aria-label="{escape(summary(story))}">',
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path class="tip" d="M0 0 8 4 0 8z"/></marker></defs>',
+    ]
     for name, x in lane.items():
-        weight = "700" if name == story.leader else "400"
-        mark = " (leader)" if name == story.leader else ""
-        parts.append(f'<text x="{x}" y="30" text-anchor="middle" font-weight="{weight}">{escape(name)}{mark}</text>')
-        parts.append(f'<line x1="{x}" y1="42" x2="{x}" y2="{height}" stroke="#d0d7de"/>')
-    sent: dict[str, tuple[int, int]] = {}
-    for number, step in enumerate(story.steps):
-        x, y = lane[step.node], TOP + number * ROW
-        parts.append(f'<text x="8" y="{y + 4}" fill="#6e7781">{number + 1}</text>')
-        title = f"<title>{escape(step.text)}</title>"
+        leads = " leads" if name == story.leader else ""
+        parts.append(f'<line class="lane" x1="{x}" y1="46" x2="{x}" y2="{height - 12}"/>')
+        parts.append(f'<rect class="head{leads}" x="{x - 46}" y="14" width="92" height="30" rx="15"/>')
+        role = " · leader" if name == story.leader else ""
+        parts.append(f'<text class="head{leads}" x="{x}" y="34" text-anchor="middle">{escape(name)}{role}</text>')
+    sent: dict[str, tuple[int, int, Step]] = {}
+    for number, step in enumerate(story.steps, 1):
+        x, y = lane[step.node], TOP + (number - 1) * ROW + ROW // 2
+        parts.append(f'<g class="step {step.phase}" id="s{number}" data-step="{number}">')
+        parts.append(f"<title>{number}. {escape(step.node)} {escape(step.text)}</title>")
+        parts.append(f'<rect class="row" x="0" y="{y - ROW // 2}" width="{width}" height="{ROW}"/>')
+        parts.append(f'<text class="number" x="30" y="{y + 4}" text-anchor="end">{number}</text>')
         if step.kind == "send":
-            sent[step.message] = (x, y)
-            parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{COLOURS["send"]}">{title}</circle>')
+            sent[step.message] = (x, y, step)
+            parts.append(f'<circle class="sent" cx="{x}" cy="{y}" r="4"/>')
+            parts.append(_label(step, x, y, lane.get(step.to, x)))
         elif step.kind == "recv" and step.message in sent:
-            x0, y0 = sent[step.message]
+            x0, y0, _ = sent[step.message]
+            shift = 7 if x > x0 else -7
             parts.append(
-                f'<line x1="{x0}" y1="{y0}" x2="{x}" y2="{y}" stroke="#57606a" marker-end="url(#tip)">{title}</line>'
+                f'<line class="message" x1="{x0}" y1="{y0}" x2="{x - shift}" y2="{y}" marker-end="url(#tip)"/>'
             )
         else:
-            colour = COLOURS.get(step.kind, "#57606a")
-            word = SHORT.get(step.kind, step.kind.replace("_", " "))
-            parts.append(f'<circle cx="{x}" cy="{y}" r="6" fill="{colour}">{title}</circle>')
-            parts.append(f'<text x="{x + 10}" y="{y + 4}" fill="{colour}">{escape(word)}</text>')
+            word = step.label or SHORT.get(step.kind, step.kind.replace("_", " "))
+            parts.append(f'<circle class="event" cx="{x}" cy="{y}" r="7"/>')
+            parts.append(f'<text class="event" x="{x + 13}" y="{y + 4}">{escape(word)}</text>')
+        parts.append("</g>")
     parts.append("</svg>")
     return "\n".join(parts)
+
+
+def _label(step: Step, x: int, y: int, towards: int) -> str:
+    """Return what a message carries, written beside its sender, on the side it leaves to."""
+    side, anchor = (10, "start") if towards >= x else (-10, "end")
+    return f'<text class="carried" x="{x + side}" y="{y - 6}" text-anchor="{anchor}">{escape(step.label)}</text>'

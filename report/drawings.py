@@ -179,4 +179,4 @@ def _picture(
         index, term = op.meta.get("log_index"), op.meta.get("term")
         if op.value is not None and isinstance(index, int) and isinstance(term, int):
             entries.add((index, term))
-    return around_operations(traces, origin, nodes, said, entries)
+    return around_operations(traces, origin, nodes, said, entries, [op.key for op in operations])

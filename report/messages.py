@@ -7,7 +7,7 @@ the answers to its clients; around a broken rule, whatever the node that broke i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,9 @@ class Said:
 
 def around_operations(
     traces: Mapping[str, Sequence[Path]], origin: int, nodes: Sequence[str], said: Sequence[Said],
-    entries: Iterable[tuple[int, int]],
+    entries: Iterable[tuple[int, int]], keys: Sequence[Any] = (),
 ) -> Picture | None:  # fmt: skip
-    """Return what the nodes did about `entries` (index, term) while clients asked and were told `said`."""
+    """Return what the nodes did about `entries` (index, term) while clients asked and were told `said` about `keys`."""
     if not said:
         return None
     start, end = origin + min(item.at_ns for item in said), origin + max(item.at_ns for item in said)
@@ -85,6 +85,9 @@ def around_operations(
     served = {item.node for item in said}
     for event in events_between(traces, start - AROUND_NS // 10, end + AROUND_NS):
         mark = _of_operations(event, wanted, seen, served)
+        extra = event.get("x")
+        if event["ev"] == "read_served" and isinstance(extra, dict) and extra.get("key") not in keys:
+            continue
         if mark is not None and (mark.kind == "recv" or mark.at_ns <= end + AROUND_NS // 10):
             mark.at_ns -= origin
             marks.append(mark)
@@ -104,6 +107,11 @@ def before_a_breach(
     reads = any(str(event.get("ev")).startswith("read") or _kind(event) in ("RI", "RIR") for event in known)
     known_up_to: dict[tuple[str, str], dict[Any, Any]] = {}
     marks: list[Mark] = []
+    for event in known:  # an earlier one, of which the last is a breach
+        if event["mono"] < last["mono"] - BEFORE_A_BREACH_NS and isinstance(event.get("ev"), str):
+            given = {**event, "node": str(event.get("node"))}
+            early = _of_anybody(given) or _mark(given, given["ev"], given["ev"].replace("_", " "))
+            marks.append(replace(early, at_ns=early.at_ns - origin, kind="turn", accused=True, message=""))
     for event in events_between(traces, last["mono"] - BEFORE_A_BREACH_NS, last["mono"] + AROUND_NS // 30):
         mine = (event["node"], event.get("inc"), event.get("lc")) in names
         mark = _of_anybody(event)
@@ -147,7 +155,7 @@ def _made(nodes: Sequence[str], marks: list[Mark], *, keep_last: bool = False) -
     cost = [2 if mark.kind == "send" and mark.message in arrived else 1 for mark in told]
     order = range(len(told) - 1, -1, -1) if keep_last else sorted(range(len(told)), key=lambda k: (_rank(told[k]), k))
     kept, room = set[int](), MOST_ROWS
-    for place in order:
+    for place in sorted(order, key=lambda place: not told[place].accused):  # stable: what broke the rule stays
         if cost[place] <= room:
             room -= cost[place]
             kept.add(place)
@@ -215,6 +223,8 @@ def _of_anybody(event: dict[str, Any]) -> Mark | None:
         text += f" for {visible(str(more['to']), 40)}"
     elif word == "read_index" and "index" in more:
         text += f", {visible(str(more['index']), 20)}"
+    if word == "recover" and isinstance(more.get("last"), list | tuple) and more["last"]:
+        text += f", its log ends at {visible(str(more['last'][0]), 20)}"
     if "term" in told and word in ("become_leader", "become_candidate", "term_changed", "recover"):
         text += f", term {visible(str(told['term']), 20)}"
     return _mark(event, "turn" if word in TURNS else word, text)
@@ -268,7 +278,7 @@ def as_svg(picture: Picture, title: str) -> str:
     arrived = {mark.message: mark for mark in picture.marks if mark.kind == "recv" and mark.message}
     rows = sorted(picture.marks, key=lambda mark: (mark.at_ns, mark.kind == "recv"))
     place = {id(mark): TOP + 12 + number * ROW for number, mark in enumerate(rows)}
-    width, height = LEFT + 20 + LANE * len(lane), TOP + 12 + ROW * len(rows)
+    width, height = LEFT + 90 + LANE * (max(len(lane), 2) + 1), TOP + 12 + ROW * len(rows)
     parts = [
         f'<svg class="messages" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">'
         f"<title>{escape(title)}</title>",
@@ -317,10 +327,9 @@ def _arrow(
         ]
     to = lane.get(mark.to, x)
     end = x + (LANE * 0.45 if to > x else -LANE * 0.45 if to < x else LANE * 0.45)
-    anchor = "start" if end > x else "end"
     return [
         f'<line x1="{x}" y1="{y}" x2="{end:.0f}" y2="{y + 9}" class="arrow lost"/>'
         f'<text x="{end:.0f}" y="{y + 13}" class="told" text-anchor="middle">✗</text>'
-        f'<text x="{x + (8 if end > x else -8)}" y="{y - 3}" class="told small" text-anchor="{anchor}">{text} '
+        f'<text x="{x + 8}" y="{y + (-3 if end > x else 4)}" class="told small">{text} '
         f"(to {escape(visible(mark.to, 16))}, not seen to arrive)</text>"
     ]

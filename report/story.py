@@ -16,7 +16,10 @@ from capsize.checker.trace import Entry, TraceEvent
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happened: to whom, what kind of thing, in words. `to` is set for a message that left."""
+    """One thing that happened: to whom, what kind of thing, in words. `to` is set for a message that left.
+
+    `phase` is the place in `PHASES`; `label` says in a word or two what a message carries.
+    """
 
     at_ns: int
     node: str
@@ -25,6 +28,22 @@ class Step:
     message: str = ""
     frm: str = ""
     to: str = ""
+    phase: str = ""
+    label: str = ""
+
+
+PHASES: dict[str, tuple[str, str]] = {
+    "ask": ("client", "A client asks, and the request reaches the leader"),
+    "append": ("leader", "Appends (term, index, command) to its log, fsyncs"),
+    "send": ("leader", "Sends AppendEntries with prevIndex and prevTerm"),
+    "check": ("followers", "Look for the entry at prevIndex with prevTerm; append, fsync, acknowledge"),
+    "back-up": ("a follower", "Its log does not fit: it refuses, the leader backs up, the tail is overwritten"),
+    "commit": ("leader", "A majority holds it: marks it committed, applies"),
+    "reply": ("leader", "Answers the client"),
+    "learn": ("followers", "Learn the commit index from what comes next; apply"),
+    "other": ("", "Servers that start, stop or begin to lead meanwhile"),
+}
+"""The way of a write, as papers and articles tell it: who acts, and what happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +71,22 @@ class _Telling:
     acknowledged: set[str] = field(default_factory=set[str])
     told_commit: set[str] = field(default_factory=set[str])
     shown: set[str] = field(default_factory=set[str])
-    cuts: dict[str, TraceEvent] = field(default_factory=dict[str, TraceEvent])
+    refused: set[str] = field(default_factory=set[str])
+    """Servers whose logs did not fit when they were asked."""
     origin: tuple[str, str] | None = None
 
-    def add(self, event: TraceEvent, kind: str, text: str) -> None:
+    def add(self, event: TraceEvent, kind: str, text: str, phase: str, label: str = "") -> None:
         message = event.msg
+        if phase in ("send", "check") and {event.node, message.get("to"), message.get("from")} & self.refused:
+            phase = "back-up"
         self.steps.append(
             Step(event.mono or event.wall, event.node, kind, text, message.get("id", ""), message.get("from", ""),
-                 message.get("to", ""))
+                 message.get("to", ""), phase, label)
         )  # fmt: skip
+
+    def phase_of(self, message: str) -> str:
+        """Return the phase in which a message left."""
+        return next((step.phase for step in self.steps if step.message == message), "other")
 
 
 def commands(events: Iterable[TraceEvent]) -> list[tuple[int, int]]:
@@ -102,7 +128,7 @@ def _asked(telling: _Telling, before: Sequence[TraceEvent]) -> None:
         if event.ev == "client_submit" and (event.x.get("cid"), event.x.get("seq")) == (entry.cid, entry.seq):
             telling.origin = (event.node, event.x.get("rid", ""))
             what = f"{event.x.get('f')} {event.x.get('key')!r}"
-            telling.add(event, "client", f"a client asks for {what} (client {entry.cid}, request {entry.seq})")
+            telling.add(event, "client", f"a client asks for {what} (client {entry.cid}, request {entry.seq})", "ask", "asked")
             return
 
 
@@ -115,7 +141,8 @@ def _take(telling: _Telling, event: TraceEvent) -> None:
     elif event.ev == "truncate":
         to = event.x.get("to", 0)
         if to < telling.entry.index and event.state.term >= telling.entry.term:
-            telling.add(event, "truncate", f"cuts its log behind index {to}: what followed conflicts with the leader's")
+            text = f"cuts its log behind index {to}: what followed conflicts with the leader's"
+            telling.add(event, "truncate", text, "back-up", f"cut behind {to}")
             telling.holds.discard(event.node)
             telling.durable.discard(event.node)
     elif event.ev == "persist":
@@ -126,14 +153,15 @@ def _take(telling: _Telling, event: TraceEvent) -> None:
         if event.node not in telling.applied and any(entry.index == telling.entry.index for entry in event.entries()):
             telling.applied.add(event.node)
             told = f", state {event.h}" if event.h else ""
-            telling.add(event, "apply", f"applies index {telling.entry.index} to its state machine{told}")
+            phase = "commit" if event.node == telling.leader else "learn"
+            telling.add(event, "apply", f"applies index {telling.entry.index} to its state machine{told}", phase)
     elif event.ev == "client_reply" and (event.node, event.x.get("rid")) == telling.origin:
-        telling.add(event, "client", f"answers the client: {event.x.get('outcome')}")
+        telling.add(event, "client", f"answers the client: {event.x.get('outcome')}", "reply", "answers")
         telling.origin = None
     elif event.ev in ("recover", "stop", "become_leader") and event.state.term >= telling.entry.term:
         words = {"recover": "boots", "stop": "stops", "become_leader": f"becomes leader of term {event.state.term}"}
         if len(telling.applied) < len(event.state.cfg or ()):
-            telling.add(event, event.ev, words[event.ev])
+            telling.add(event, event.ev, words[event.ev], "other", words[event.ev].replace(" of term", ","))
 
 
 def _append(telling: _Telling, event: TraceEvent) -> None:
@@ -145,9 +173,11 @@ def _append(telling: _Telling, event: TraceEvent) -> None:
     others = len(event.e) - 1
     more = f" and {others} more" if others else ""
     if event.node == telling.leader and event.state.role == "L":
-        telling.add(event, "append", f"appends (term {entry.term}, index {entry.index}, payload {entry.digest}){more}")
+        text = f"appends (term {entry.term}, index {entry.index}, payload {entry.digest}){more}"
+        telling.add(event, "append", text, "append")
     else:
-        telling.add(event, "append", f"the log fits: appends index {entry.index} of term {entry.term}{more}")
+        text = f"the log fits: appends index {entry.index} of term {entry.term}{more}"
+        telling.add(event, "append", text, "check")
 
 
 def _persist(telling: _Telling, event: TraceEvent) -> None:
@@ -156,7 +186,8 @@ def _persist(telling: _Telling, event: TraceEvent) -> None:
     if durable is None or durable[0] < telling.entry.index or node in telling.durable or node not in telling.holds:
         return
     telling.durable.add(node)
-    telling.add(event, "persist", f"its disk holds the log up to index {durable[0]} (fsync)")
+    phase = "append" if node == telling.leader and event.state.role == "L" else "check"
+    telling.add(event, "persist", f"its disk holds the log up to index {durable[0]} (fsync)", phase)
 
 
 def _commit(telling: _Telling, event: TraceEvent) -> None:
@@ -171,9 +202,10 @@ def _commit(telling: _Telling, event: TraceEvent) -> None:
             event,
             "commit",
             f"has {copies} of {len(voters)} copies, a majority: index {event.state.commit} is committed",
+            "commit",
         )
     else:
-        telling.add(event, "commit", f"learns that index {event.state.commit} is committed")
+        telling.add(event, "commit", f"learns that index {event.state.commit} is committed", "learn")
 
 
 def _message(telling: _Telling, event: TraceEvent) -> None:
@@ -195,17 +227,20 @@ def _message(telling: _Telling, event: TraceEvent) -> None:
             event,
             "send",
             f"sends AppendEntries to {follower}: prev (index {prev[0]}, term {prev[1]}), {what}, commit {commit}",
+            "send" if carries else "learn" if news else "back-up",
+            f"prev {prev[0]}·{prev[1]}, {count or 'no'} {'entry' if count == 1 else 'entries'}",
         )
     elif kind == "AE" and not sends and name in telling.shown:
-        telling.add(
-            event, "recv", f"gets it and looks for index {message['prev'][0]} of term {message['prev'][1]} in its log"
-        )
+        text = f"gets it and looks for index {message['prev'][0]} of term {message['prev'][1]} in its log"
+        phase = telling.phase_of(name)
+        telling.add(event, "recv", text, "check" if phase == "send" else phase)
     elif kind == "AER" and message["term"] >= entry.term:
         _reply(telling, event)
     elif kind == "IS" and message.get("last", (0, 0))[0] >= entry.index:
         telling.shown.add(name)
         deed = f"sends {message['to']} a snapshot" if sends else "gets a snapshot"
-        telling.add(event, "send" if sends else "recv", f"{deed} up to index {message['last'][0]}")
+        text, label = f"{deed} up to index {message['last'][0]}", f"snapshot up to {message['last'][0]}"
+        telling.add(event, "send" if sends else "recv", text, "back-up", label)
 
 
 def _reply(telling: _Telling, event: TraceEvent) -> None:
@@ -216,10 +251,11 @@ def _reply(telling: _Telling, event: TraceEvent) -> None:
         follower = message["from"]
         if sends and reached and follower not in telling.acknowledged:
             telling.shown.add(name)
-            telling.add(event, "send", f"acknowledges its log up to index {message['idx']}")
+            text = f"acknowledges its log up to index {message['idx']}"
+            telling.add(event, "send", text, "check", f"ok, up to {message['idx']}")
         elif not sends and name in telling.shown and follower not in telling.acknowledged:
             telling.acknowledged.add(follower)
-            telling.add(event, "recv", f"counts {follower}'s copy")
+            telling.add(event, "recv", f"counts {follower}'s copy", "check")
     elif sends:
         term, first = message.get("conflict") or (None, None)
         why = (
@@ -228,9 +264,11 @@ def _reply(telling: _Telling, event: TraceEvent) -> None:
             else f"ends before index {first}"
         )
         telling.shown.add(name)
-        telling.add(event, "send", f"refuses at index {message.get('idx')}: its log {why}")
+        telling.refused.add(event.node)
+        label = f"no: term {term} from {first}" if term is not None else f"no: ends before {first}"
+        telling.add(event, "send", f"refuses at index {message.get('idx')}: its log {why}", "back-up", label)
     elif name in telling.shown:
-        telling.add(event, "recv", f"learns that {message['from']} refused, and backs up")
+        telling.add(event, "recv", f"learns that {message['from']} refused, and backs up", "back-up")
 
 
 def as_text(story: Story) -> str:
@@ -263,7 +301,7 @@ def as_json(story: Story) -> dict[str, Any]:
         "nodes": list(story.nodes),
         "committed": story.committed,
         "steps": [
-            {"at_ns": step.at_ns, "node": step.node, "kind": step.kind, "text": step.text}
+            {"at_ns": step.at_ns, "node": step.node, "kind": step.kind, "text": step.text, "phase": step.phase}
             | ({"message": step.message, "from": step.frm, "to": step.to} if step.message else {})
             for step in story.steps
         ],

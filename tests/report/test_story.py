@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from capsize.checker.trace import TraceEvent
 from capsize.cli.trace import trace
 from capsize.errors import UsageError
-from capsize.report.diagram import as_html, as_svg
+from capsize.report.diagram import as_html, as_svg, phase_rows, summary
 from capsize.report.story import Story, as_json, as_text, commands, tell
 from capsize.simulator.scenarios import SCENARIOS, play
 from capsize.simulator.subject import CLEAN
@@ -94,7 +95,52 @@ def test_the_diagram_has_a_lane_for_every_node_and_an_arrow_for_every_message_th
     svg = as_svg(story)
     assert all(f">{name}" in svg for name in story.nodes)
     assert svg.count("marker-end") == sum(step.kind == "recv" for step in story.steps)
-    assert "<table>" in as_html(story)
+    assert svg.count('class="step ') == as_html(story).count("<li ") == len(story.steps)
+
+
+def test_the_page_has_the_articles_steps_in_their_order_with_what_happened_here() -> None:
+    story = story_of("write_through_five_servers")
+    rows = phase_rows(story)
+    assert [row["phase"] for row in rows] == ["ask", "append", "send", "check", "commit", "reply", "learn"]
+    begins = [row["first"] for row in rows]
+    assert begins == sorted(begins, key=lambda number: int(str(number)))
+    assert "committed 0.0" in summary(story)
+    assert "applied on 5 of 5 servers" in summary(story)
+    overwritten = story_of("prev_50_of_term_4_meets_term_3", 50)
+    assert "the log of n1 was overwritten on the way" in summary(overwritten)
+    back_up = [step.text for step in overwritten.steps if step.phase == "back-up"]
+    assert any("refuses at index 50" in text for text in back_up)
+    assert any("cuts its log behind index 49" in text for text in back_up)
+    lost = tell(events_of("leader_dies_right_after_append"), 2, 1)
+    assert lost is not None
+    assert "nobody was told that it was done" in summary(lost)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
+def test_the_page_in_a_browser(width: int, scheme: Any, tmp_path: Path) -> None:
+    """Fits its width, shows steps in both places, goes from step to step by keyboard and by click, logs no error."""
+    page_file = tmp_path / "story.html"
+    page_file.write_text(as_html(story_of("prev_50_of_term_4_meets_term_3", 50)), encoding="utf-8")
+    with chromium() as browser:
+        page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(page_file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.focus("#w1")
+        for key in ("ArrowDown", "ArrowDown", "ArrowUp"):
+            page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.id") == "w2"
+        assert page.get_attribute("#s2", "class") == "step append here"
+        page.keyboard.press("End")
+        last = page.evaluate("document.activeElement.id")
+        assert last == f"w{page.locator('#steps li').count()}"
+        page.locator("#s1 .row").scroll_into_view_if_needed()
+        page.locator("#s1 .number").click()
+        assert page.evaluate("document.activeElement.id") == "w1"
+        assert problems == []
 
 
 def test_the_command_tells_a_scenarios_story(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
