@@ -123,16 +123,12 @@ def _several_shapes(lines: list[bytes]) -> EventColumns | None:
         if part is None:
             return None
         assert merged.keys is not None
-        columns: tuple[tuple[list[Any] | None, list[Any] | None], ...] = (
-            (merged.kinds, part.kinds), (merged.processes, part.processes), (merged.words, part.words),
-            (merged.values, part.values), (merged.keys, part.keys), (merged.times, part.times),
-        )  # fmt: skip
-        for target, source in columns:
-            if source is None:
-                continue
-            assert target is not None
-            for at, item in zip(places, source, strict=True):
-                target[at] = item
+        _place(places, merged.kinds, part.kinds)
+        _place(places, merged.processes, part.processes)
+        _place(places, merged.words, part.words)
+        _place(places, merged.values, part.values)
+        _place(places, merged.keys, part.keys)
+        _place(places, merged.times, part.times)
         if part.times is None:
             merged.times = None
         merged.errors |= {places[at]: error for at, error in part.errors.items()}
@@ -141,6 +137,13 @@ def _several_shapes(lines: list[bytes]) -> EventColumns | None:
     if all(key is None for key in merged.keys or ()):
         merged.keys = None
     return merged
+
+
+def _place(places: list[int], target: list[Any] | None, source: list[Any] | None) -> None:
+    """Put the items of `source` where they belong in `target`."""
+    if source is not None and target is not None:
+        for at, item in zip(places, source, strict=True):
+            target[at] = item
 
 
 def _one_shape(text: bytes, count: int) -> EventColumns | None:
