@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+import capsize.scenario  # numpy can be imported once in a process: before the runs inside this one  # noqa: F401
+
 pytest_plugins = ["pytester"]
 
 PEBBLE = Path(__file__).resolve().parents[2] / "examples" / "pebble"
@@ -197,7 +199,7 @@ def test_hosts_that_nobody_named(cluster): ...
 def test_nothing_to_test(cluster): ...
 """
     )
-    result = repository.runpytest_subprocess()
+    result = repository.runpytest_inprocess()
     text = said(result)
     result.assert_outcomes(errors=6)
     for test, told in {
@@ -211,6 +213,23 @@ def test_nothing_to_test(cluster): ...
         lines = block(text, test).splitlines()
         assert told in lines[0], lines
         assert len(lines) == 1, lines
+
+
+def test_hosts_and_ini_settings_are_read_and_mistakes_in_them_are_told(repository: pytest.Pytester) -> None:
+    repository.makepyfile("def test_it(cluster): ...")
+    repository.makeini("[pytest]\ncapsize_system = pebble_system:PebbleSystem\ncapsize_backend = ssh\n")
+    (repository.path / "hosts").write_text("127.0.0.1:1\n")
+    hosts = ["--capsize-nodes-file", "hosts", "--capsize-ssh"]
+    for given, told in (
+        ([], "--nodes-file is missing"),
+        ([*hosts, "usr=root"], "no way to reach hosts is called 'usr'; did you mean 'user'?"),
+        ([*hosts, "port=ssh"], "--capsize-ssh: port is 'ssh'; expected a number"),
+        ([*hosts, "user=root,key=none"], "3 nodes were asked for, and only 1 hosts are named"),
+        (["--capsize-backend", "dokcer"], "no place is called 'dokcer'"),
+    ):
+        result = repository.runpytest_inprocess(*given)
+        result.assert_outcomes(errors=1)
+        assert told in block(said(result), "test_it").splitlines()[0]
 
 
 def test_other_tests_and_other_plugins_are_left_alone(pytester: pytest.Pytester) -> None:
