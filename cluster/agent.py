@@ -465,6 +465,7 @@ class Firewall:
     def __init__(self) -> None:
         self.ready = False
         self.drops: list[str] = []
+        self.severed: list[str] = []
         self.shapes: dict[str, dict[str, Any]] = {}
         self.closed: tuple[str, list[str]] = ("", [])
         self.shaper: subprocess.Popen[bytes] | None = None
@@ -482,7 +483,9 @@ class Firewall:
             run(["iptables", "-w", "-I", "INPUT", "-j", CHAIN])
         self.ready = True
 
-    def drop(self, sources: list[str]) -> None:
+    def drop(self, sources: list[str], severed: list[str]) -> None:
+        """Drop what these senders send; connections to those that are severed as well are reset at the first packet."""
+        self.severed = list(severed)
         self.apply(list(sources), self.shapes)
 
     def shape(self, shapes: dict[str, dict[str, Any]], seed: int) -> None:
@@ -498,7 +501,13 @@ class Firewall:
 
     def apply(self, drops: list[str], shapes: dict[str, dict[str, Any]]) -> None:
         self.prepare()
-        rules = "".join(f"-A {CHAIN} -s {source} -j DROP\n" for source in drops)
+        rules = ""
+        for (
+            source
+        ) in self.severed:  # else the kernel would send again, after the heal, what a process sent before it died
+            rules += f"-A {CHAIN} -s {source} -p tcp --tcp-flags RST RST -j RETURN\n"
+            rules += f"-A {CHAIN} -s {source} -p tcp -j REJECT --reject-with tcp-reset\n"
+        rules += "".join(f"-A {CHAIN} -s {source} -j DROP\n" for source in drops)
         for source in shapes:  # not from loopback: there the shaper sends what is doubled
             rules += f"-A {CHAIN} -s {source} ! -i lo -j NFQUEUE --queue-num {SHAPER_QUEUE} --queue-bypass\n"
         ports, peers = self.closed
@@ -527,7 +536,7 @@ class Firewall:
 
     def heal(self) -> None:
         if self.ready and (self.drops or self.shapes or self.closed[0]):
-            self.closed = ("", [])
+            self.closed, self.severed = ("", []), []
             self.apply([], {})
 
     def remove(self) -> None:
@@ -540,7 +549,7 @@ class Firewall:
             run(["iptables", "-w", "-D", "INPUT", "-j", CHAIN])
             run(["iptables", "-w", "-F", CHAIN])
             run(["iptables", "-w", "-X", CHAIN])
-            self.drops, self.shapes, self.closed, self.ready = [], {}, ("", []), False
+            self.drops, self.severed, self.shapes, self.closed, self.ready = [], [], {}, ("", []), False
 
 
 class Clock:
@@ -1235,8 +1244,8 @@ class Agent:
             self.do_remove(os.path.join(data, name))
 
     # network
-    def do_drop(self, sources: list[str]) -> None:
-        self.firewall.drop(sources)
+    def do_drop(self, sources: list[str], severed: list[str] | None = None) -> None:
+        self.firewall.drop(sources, severed or [])
 
     def do_shape(self, shapes: dict[str, dict[str, Any]], seed: int) -> None:
         self.firewall.shape(shapes, seed)

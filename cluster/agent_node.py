@@ -160,8 +160,10 @@ class AgentNode(Node):
         return bool(self.agent.order("kill", within_s=wait_s + 5.0, wait_s=wait_s)["gone"])
 
     # -- network -------------------------------------------------------------------------------------------------
-    def drop_from(self, peers: Sequence[Node]) -> None:
-        self.agent.order("drop", sources=[_address(peer) for peer in peers])
+    def drop_from(self, peers: Sequence[Node], *, severed: Sequence[Node] = ()) -> None:
+        self.agent.order(
+            "drop", sources=[_address(peer) for peer in peers], severed=[_address(peer) for peer in severed]
+        )
 
     def shape_from(self, shapes: Sequence[tuple[Node, Shape]], *, seed: int = 0) -> None:
         self.agent.order("shape", shapes={_address(peer): asdict(shape) for peer, shape in shapes}, seed=seed)

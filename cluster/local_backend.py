@@ -51,8 +51,10 @@ class LocalNode(AgentNode):
         opened = self.relay.order("open", frm=frm.name, to=self.name, port=port, target=list(direct))
         return HOST, int(opened["port"])
 
-    def drop_from(self, peers: Sequence[Node]) -> None:
-        self.relay.order("cut", to=self.name, frm=[peer.name for peer in peers])
+    def drop_from(self, peers: Sequence[Node], *, severed: Sequence[Node] = ()) -> None:
+        self.relay.order(
+            "cut", to=self.name, frm=[peer.name for peer in peers], severed=[peer.name for peer in severed]
+        )
 
     def shape_from(self, shapes: Sequence[tuple[Node, Shape]], *, seed: int = 0) -> None:
         given = {peer.name: asdict(shape) for peer, shape in shapes}

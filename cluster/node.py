@@ -220,8 +220,12 @@ class Node(ABC):
 
     # -- network -------------------------------------------------------------------------------------------------
     @abstractmethod
-    def drop_from(self, peers: Sequence[Node]) -> None:
-        """Drop what arrives from exactly these nodes (the whole set; an empty one heals). Clients stay connected."""
+    def drop_from(self, peers: Sequence[Node], *, severed: Sequence[Node] = ()) -> None:
+        """Drop what arrives from exactly these nodes (the whole set; an empty one heals). Clients stay connected.
+
+        What was sent over a connection meanwhile arrives after the heal, as over any network. With those of `severed`,
+        which are among them, connections are ended instead: nothing of that time arrives later.
+        """
 
     @abstractmethod
     def blocked_from(self, peer: Node) -> bool:

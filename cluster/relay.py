@@ -38,10 +38,22 @@ class Flow:
         self.frm = frm
         self.to = to
         self.cut = False
+        self.severed = False
         self.shape: Shape | None = None
         self.sides: set[Side] = set()
         self.waiting: list[Callable[[], None]] = []
         self.passed_bytes = 0
+
+    def sever(self, severed: bool) -> None:
+        """End every connection that this flow is a half of, and let none begin; or let them begin again."""
+        self.severed = severed
+        if not severed:
+            return
+        for side in list(self.sides):
+            side.forget()
+        waiting, self.waiting = self.waiting, []
+        for go_on in waiting:
+            go_on()
 
     def set(self, cut: bool) -> None:
         """Cut or heal; takes effect on every connection at once."""
@@ -172,6 +184,18 @@ class Side(asyncio.Protocol):
         elif self.transport is not None and not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
 
+    def forget(self) -> None:
+        """End the connection on both ends, and whatever was under way with it."""
+        self.held.clear()
+        self.travelling.clear()
+        self.end = None
+        self.flow.sides.discard(self)
+        self.abort()
+        if self.other is not None:
+            self.other.held.clear()
+            self.other.travelling.clear()
+            self.other.abort()
+
     def close(self) -> None:
         if self.transport is not None:
             self.transport.close()
@@ -216,6 +240,9 @@ class Link:
         loop = asyncio.get_running_loop()
         for flow in (self.there, self.back, self.there):
             while flow.cut:
+                if flow.severed:
+                    near.forget()
+                    return
                 opened: asyncio.Future[None] = loop.create_future()
                 flow.waiting.append(partial(opened.set_result, None))
                 await opened
@@ -288,12 +315,16 @@ class Relay:
             self.datagrams[key] = transport, int(transport.get_extra_info("sockname")[1])
         return {"port": self.datagrams[key][1]}
 
-    async def do_cut(self, to: str, frm: list[str]) -> None:
-        """Cut exactly the flows from these nodes to `to`; heal the others that lead there."""
+    async def do_cut(self, to: str, frm: list[str], severed: list[str] | None = None) -> None:
+        """Cut exactly the flows from these nodes to `to`; heal the others that lead there.
+
+        Over those that are severed as well no connection lives on, and none begins: nothing waits for the heal.
+        """
         for name in frm:
             self.flow(name, to)
         for flow in list(self.flows.values()):
             if flow.to == to:
+                flow.sever(flow.frm in (severed or []))
                 flow.set(flow.frm in frm)
 
     async def do_shape(self, to: str, shapes: dict[str, dict[str, Any]], seed: int) -> None:
@@ -307,6 +338,7 @@ class Relay:
     async def do_heal(self) -> None:
         for flow in list(self.flows.values()):
             flow.shape = None
+            flow.severed = False
             flow.set(False)
 
     async def do_ping(self) -> dict[str, Any]:

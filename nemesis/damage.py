@@ -9,7 +9,8 @@ bit-flip    One bit in the first half of what the file holds. A checksum tells i
             is the same minority that is hit for the whole run.
 truncate    Bytes off the end of the file: synced entries are gone, and no checksum can tell. A node in this state may
             not vote or acknowledge, in any Raft (Alagappan et al., FAST 2018), so it is cut off from its peers while it
-            runs on what is left; clients stay connected, and nothing that it tells them may be stale.
+            runs on what is left, and no connection of that time survives: nothing it sends is ever heard. Clients stay
+            connected, and nothing that it tells them may be stale.
 
 Heal: a node that runs is left as it is, but for `truncate`, whose data is put back as it was before. One that refused
 gets its bit back (its unfinished write taken away) and is started.
@@ -134,7 +135,7 @@ class Truncate(DamageFile):
         return Plan(plan.targets, split([*([name] for name in plan.targets), rest]))
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
-        return holds.cut(number, plan.cuts) or super().inject(number, plan, holds)
+        return holds.cut(number, plan.cuts, sever=True) or super().inject(number, plan, holds)
 
     def heal(self, number: int, plan: Plan, holds: Holds) -> Errors:
         return super().heal(number, plan, holds) or holds.reopen(number)

@@ -54,6 +54,7 @@ class Holds:
         self._lock = threading.RLock()
         self._routing = {name: threading.Lock() for name in self._nodes}
         self._cuts: dict[int, dict[str, frozenset[str]]] = {}
+        self._severing: set[int] = set()
         self._held: dict[str, dict[str, set[int]]] = {
             state: {name: set() for name in self._nodes} for state in IMPAIRED
         }
@@ -171,9 +172,11 @@ class Holds:
             self._reserved.pop(fault, None)
 
     # -- network -----------------------------------------------------------------------------------------------
-    def cut(self, fault: int, cuts: Cuts) -> Errors:
-        """Cut these links for `fault`, in parallel on all receivers."""
+    def cut(self, fault: int, cuts: Cuts, *, sever: bool = False) -> Errors:
+        """Cut these links for `fault`, in parallel on all receivers; `sever`: no connection over them survives it."""
         with self._lock:
+            if sever:
+                self._severing.add(fault)
             before = self._cuts.get(fault, {})
             self._cuts[fault] = {receiver: frozenset(senders) for receiver, senders in cuts.items()}
         return self._reroute([*before, *(receiver for receiver in cuts if receiver not in before)])
@@ -182,6 +185,7 @@ class Holds:
         """Open the links that only `fault` held."""
         with self._lock:
             cuts = self._cuts.pop(fault, {})
+            self._severing.discard(fault)
         return self._reroute(cuts)
 
     def cuts_of(self, fault: int) -> Cuts:
@@ -202,7 +206,10 @@ class Holds:
             with self._routing[name]:  # read and applied as one step, or an older set could be applied last
                 with self._lock:
                     senders = sorted(self._drops(name))
-                self._nodes[name].drop_from([self._nodes[sender] for sender in senders])
+                    severed = sorted({s for fault in self._severing for s in self._cuts.get(fault, {}).get(name, ())})
+                self._nodes[name].drop_from(
+                    [self._nodes[sender] for sender in senders], severed=[self._nodes[sender] for sender in severed]
+                )
 
         return self.on_each(receivers, reroute)
 
@@ -405,6 +412,7 @@ class Holds:
         with self._lock:
             cut = {receiver for cuts in self._cuts.values() for receiver in cuts}
             self._cuts.clear()
+            self._severing.clear()
             held = {state: [name for name, faults in by.items() if faults] for state, by in self._held.items()}
             for by in self._held.values():
                 for faults in by.values():

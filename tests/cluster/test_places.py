@@ -105,6 +105,19 @@ def test_a_healed_cut_lets_nodes_talk_again(cluster: Cluster) -> None:
     eventually(lambda: ask_through(one, two, "status") == "follower 1", "an answer after the heal")
 
 
+def test_what_is_sent_over_a_severed_link_never_arrives(cluster: Cluster) -> None:
+    one, two, _ = cluster.nodes
+    two.drop_from([one])
+    held = threading.Thread(target=lambda: swallow(lambda: ask_through(one, two, "append never")))
+    held.start()  # over a link that is only cut this would arrive after the heal
+    assert two.blocked_from(one)
+    two.drop_from([one], severed=[one])
+    held.join(10.0)
+    two.drop_from([])
+    eventually(lambda: ask_through(one, two, "status") == "follower 1", "an answer after the heal")
+    assert "never" not in appended(two)
+
+
 @pytest.mark.parametrize(
     ("shape", "shows"),
     [
@@ -112,10 +125,11 @@ def test_a_healed_cut_lets_nodes_talk_again(cluster: Cluster) -> None:
         (Shape(delay_ms=30.0, jitter_ms=20.0), lambda met: max(met.delays_ms) - min(met.delays_ms) > 5.0),
         (Shape(loss=0.5), lambda met: 10 <= met.lost <= 40),
         (Shape(delay_ms=20.0, reorder=0.3), lambda met: met.overtaken > 5 and met.lost == 0),
-        (Shape(corrupt=0.5), lambda met: met.lost + met.doubled > 3),
+        (Shape(corrupt=0.5), lambda met: met.lost + met.damaged > 3),
+        (Shape(duplicate=0.5), lambda met: met.doubled > 5 and met.lost == 0),
         (Shape(rate_kbit=80.0), lambda met: met.lost == 0 and max(met.delays_ms) > 50.0),
     ],
-    ids=["delay", "jitter", "loss", "reorder", "corrupt", "rate"],
+    ids=["delay", "jitter", "loss", "reorder", "corrupt", "duplicate", "rate"],
 )
 def test_shaped_packets_show_it_on_that_link_only_and_heal(
     cluster: Cluster, shape: Shape, shows: Callable[[Arrivals], bool]

@@ -110,7 +110,7 @@ class FakeNode:
             alive, 1 if alive else None, ("T" if self.world.stopped[self.name] else "S") if alive else None
         )
 
-    def drop_from(self, peers: Sequence[Any]) -> None:
+    def drop_from(self, peers: Sequence[Any], *, severed: Sequence[Any] = ()) -> None:
         self._order("drop")
         self.world.drops[self.name] = {peer.name for peer in peers}
 
