@@ -97,7 +97,9 @@ class Sweep:
         if not self.engine.asked and ledger.all("container"):
             return  # its containers are still to be removed, once an engine answers
         ledger.close()
-        self.removed.append(f"ledger of run {ledger.label}")
+        hosts = ", ".join(str(entry["host"]) for entry in ledger.all("host"))
+        told = f" (it used {hosts}: with --nodes-file they are swept, too)" if hosts else ""
+        self.removed.append(f"ledger of run {ledger.label}{told}")
 
 
 # -- processes ---------------------------------------------------------------------------------------------------

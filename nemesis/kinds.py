@@ -58,12 +58,17 @@ _LIST = (
 KINDS: dict[str, Kind] = {kind.word: kind for kind in _LIST}
 
 
+SHORT = {"pause": "pause-process"}
+
+
 def choose(words: Iterable[str], *, flag: str = "--faults") -> tuple[Kind, ...]:
     """Return the kinds called `words`, each once, in the given order; "none" alone means no faults.
 
+    "pause" is short for "pause-process".
+
     Raises UsageError with the nearest known word.
     """
-    names = list(dict.fromkeys(word.strip() for word in words if word.strip()))
+    names = list(dict.fromkeys(SHORT.get(word.strip(), word.strip()) for word in words if word.strip()))
     if names == ["none"]:
         return ()
     if "none" in names:

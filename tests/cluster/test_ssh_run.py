@@ -93,7 +93,7 @@ def test_a_real_system_runs_over_ssh_under_kills_pauses_and_partitions(
     hosts: Hosts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["run", "--system", "pysyncobj", "--backend", "ssh", *way(hosts), "--seed", "3"]
-    words += ["--faults", "kill,pause-process,partition", "--time-limit", "15", "--store", str(tmp_path), "--quiet"]
+    words += ["--faults", "kill,pause,partition", "--time-limit", "15", "--store", str(tmp_path), "--quiet"]
     code = invoke(words)
     told = capsys.readouterr()
     assert code == 0, told

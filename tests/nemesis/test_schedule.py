@@ -211,3 +211,7 @@ def test_a_tempo_that_is_none_is_told_with_its_flag(given: dict[str, Any], told:
     with pytest.raises(UsageError) as error:
         Tempo(**given)
     assert str(error.value).startswith(told)
+
+
+def test_pause_is_short_for_pause_process() -> None:
+    assert [kind.word for kind in choose(["kill", "pause", "pause-process"])] == ["kill", "pause-process"]
