@@ -82,41 +82,54 @@ def as_svg(story: Story) -> str:
     lane = {name: LEFT + LANE // 2 + number * LANE for number, name in enumerate(story.nodes)}
     height = TOP + ROW * (len(story.steps) + 1)
     width = LEFT + LANE * len(story.nodes) + RIGHT - LANE // 2
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{escape(summary(story))}">',
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path class="tip" d="M0 0 8 4 0 8z"/></marker></defs>',
-    ]
-    for name, x in lane.items():
-        leads = " leads" if name == story.leader else ""
-        parts.append(f'<line class="lane" x1="{x}" y1="46" x2="{x}" y2="{height - 12}"/>')
-        parts.append(f'<rect class="head{leads}" x="{x - 46}" y="14" width="92" height="30" rx="15"/>')
-        role = " · leader" if name == story.leader else ""
-        parts.append(f'<text class="head{leads}" x="{x}" y="34" text-anchor="middle">{escape(name)}{role}</text>')
-    sent: dict[str, tuple[int, int, Step]] = {}
+    title = escape(summary(story))
+    rows, lines, marks = [_rows(story, width)], [_lanes(story, lane, height)], list[str]()
+    sent: dict[str, tuple[int, int]] = {}
     for number, step in enumerate(story.steps, 1):
         x, y = lane[step.node], TOP + (number - 1) * ROW + ROW // 2
-        parts.append(f'<g class="step {step.phase}" id="s{number}" data-step="{number}">')
-        parts.append(f"<title>{number}. {escape(step.node)} {escape(step.text)}</title>")
-        parts.append(f'<rect class="row" x="0" y="{y - ROW // 2}" width="{width}" height="{ROW}"/>')
-        parts.append(f'<text class="number" x="30" y="{y + 4}" text-anchor="end">{number}</text>')
+        marks.append(f'<g class="step {step.phase}" id="s{number}" data-step="{number}">')
+        marks.append(f"<title>{number}. {escape(step.node)} {escape(step.text)}</title>")
+        marks.append(f'<text class="number" x="30" y="{y + 4}" text-anchor="end">{number}</text>')
         if step.kind == "send":
-            sent[step.message] = (x, y, step)
-            parts.append(f'<circle class="sent" cx="{x}" cy="{y}" r="4"/>')
-            parts.append(_label(step, x, y, lane.get(step.to, x)))
+            sent[step.message] = (x, y)
+            marks.append(f'<circle class="sent" cx="{x}" cy="{y}" r="4"/>')
+            marks.append(_label(step, x, y, lane.get(step.to, x)))
         elif step.kind == "recv" and step.message in sent:
-            x0, y0, _ = sent[step.message]
-            shift = 7 if x > x0 else -7
-            parts.append(
-                f'<line class="message" x1="{x0}" y1="{y0}" x2="{x - shift}" y2="{y}" marker-end="url(#tip)"/>'
+            x0, y0 = sent[step.message]
+            end = f'x2="{x - (7 if x > x0 else -7)}" y2="{y}"'
+            lines.append(
+                f'<line class="message {step.phase}" x1="{x0}" y1="{y0}" {end} marker-end="url(#tip)"/>'
             )
         else:
             word = step.label or SHORT.get(step.kind, step.kind.replace("_", " "))
-            parts.append(f'<circle class="event" cx="{x}" cy="{y}" r="7"/>')
-            parts.append(f'<text class="event" x="{x + 13}" y="{y + 4}">{escape(word)}</text>')
-        parts.append("</g>")
-    parts.append("</svg>")
+            marks.append(f'<circle class="event" cx="{x}" cy="{y}" r="7"/>')
+            marks.append(f'<text class="event" x="{x + 13}" y="{y + 4}">{escape(word)}</text>')
+        marks.append("</g>")
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" aria-label="{title}">'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path class="tip" d="M0 0 8 4 0 8z"/></marker></defs>'
+    )
+    return "\n".join([head, *rows, *lines, *marks, "</svg>"])
+
+
+def _rows(story: Story, width: int) -> str:
+    """Return the stripes that show which step is looked at; behind everything else."""
+    return "\n".join(
+        f'<rect class="row" data-step="{number}" x="0" y="{TOP + (number - 1) * ROW}" width="{width}" height="{ROW}"/>'
+        for number in range(1, len(story.steps) + 1)
+    )
+
+
+def _lanes(story: Story, lane: dict[str, int], height: int) -> str:
+    """Return one lane a server, with its name."""
+    parts: list[str] = []
+    for name, x in lane.items():
+        leads, role = (" leads", " · leader") if name == story.leader else ("", "")
+        parts.append(f'<line class="lane" x1="{x}" y1="46" x2="{x}" y2="{height - 12}"/>')
+        parts.append(f'<rect class="head{leads}" x="{x - 46}" y="14" width="92" height="30" rx="15"/>')
+        parts.append(f'<text class="head{leads}" x="{x}" y="34" text-anchor="middle">{escape(name)}{role}</text>')
     return "\n".join(parts)
 
 

@@ -128,7 +128,8 @@ def _asked(telling: _Telling, before: Sequence[TraceEvent]) -> None:
         if event.ev == "client_submit" and (event.x.get("cid"), event.x.get("seq")) == (entry.cid, entry.seq):
             telling.origin = (event.node, event.x.get("rid", ""))
             what = f"{event.x.get('f')} {event.x.get('key')!r}"
-            telling.add(event, "client", f"a client asks for {what} (client {entry.cid}, request {entry.seq})", "ask", "asked")
+            text = f"a client asks for {what} (client {entry.cid}, request {entry.seq})"
+            telling.add(event, "client", text, "ask", "asked")
             return
 
 
@@ -161,7 +162,7 @@ def _take(telling: _Telling, event: TraceEvent) -> None:
     elif event.ev in ("recover", "stop", "become_leader") and event.state.term >= telling.entry.term:
         words = {"recover": "boots", "stop": "stops", "become_leader": f"becomes leader of term {event.state.term}"}
         if len(telling.applied) < len(event.state.cfg or ()):
-            telling.add(event, event.ev, words[event.ev], "other", words[event.ev].replace(" of term", ","))
+            telling.add(event, event.ev, words[event.ev], "other", words[event.ev].replace("becomes leader of", "leads"))
 
 
 def _append(telling: _Telling, event: TraceEvent) -> None:
