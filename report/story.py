@@ -162,7 +162,8 @@ def _take(telling: _Telling, event: TraceEvent) -> None:
     elif event.ev in ("recover", "stop", "become_leader") and event.state.term >= telling.entry.term:
         words = {"recover": "boots", "stop": "stops", "become_leader": f"becomes leader of term {event.state.term}"}
         if len(telling.applied) < len(event.state.cfg or ()):
-            telling.add(event, event.ev, words[event.ev], "other", words[event.ev].replace("becomes leader of", "leads"))
+            text = words[event.ev]
+            telling.add(event, event.ev, text, "other", text.replace("becomes leader of", "leads"))
 
 
 def _append(telling: _Telling, event: TraceEvent) -> None:
