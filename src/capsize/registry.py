@@ -39,24 +39,31 @@ def load_system(word: str) -> Callable[..., object]:
     words = system_words()
     if word not in words and ":" not in word:
         raise no_such("system", word, words, flag="--system", listing="systems")
-    place = words.get(word, word)
+    return load_class(words.get(word, word), flag="--system", what="adapter", here=word not in words)
+
+
+def load_class(place: str, *, flag: str, what: str, here: bool = True) -> Callable[..., object]:
+    """Return the class at `module:Class`, also from the working directory where `here` says so.
+
+    Raises UsageError for a place that does not exist, AdapterError for a module that cannot be imported.
+    """
     module_name, _, class_name = place.partition(":")
     if not module_name or not class_name:
-        raise UsageError(f"--system: {word!r} names no class; expected module:Class, e.g. my_raft:MyRaft")
-    here = str(Path.cwd())
-    if word not in words and here not in sys.path:
-        sys.path.insert(0, here)
+        raise UsageError(f"{flag}: {place!r} names no class; expected module:Class, e.g. my_module:MyClass")
+    folder = str(Path.cwd())
+    if here and folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name == module_name or module_name.startswith(f"{error.name}."):
             raise UsageError(
-                f"--system: no module is called {module_name!r}; is it installed, or in this folder?"
+                f"{flag}: no module is called {module_name!r}; is it installed, or in this folder?"
             ) from error
-        raise AdapterError(f"the adapter {place} needs the module {error.name!r}, which is not installed") from error
-    except Exception as error:  # anything an adapter's module does while it is imported is the adapter's fault
-        raise AdapterError(f"the adapter {place} cannot be imported: {type(error).__name__}: {error}") from error
+        raise AdapterError(f"the {what} {place} needs the module {error.name!r}, which is not installed") from error
+    except Exception as error:  # anything a module does while it is imported is its own fault
+        raise AdapterError(f"the {what} {place} cannot be imported: {type(error).__name__}: {error}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
-        raise UsageError(f"--system: {module_name} has no class {class_name!r}")
+        raise UsageError(f"{flag}: {module_name} has no class {class_name!r}")
     return found

@@ -29,7 +29,9 @@ BudgetText = Annotated[
     str,
     typer.Option("--budget", help="What one key may cost: steps, bytes or both (50M, 2GB, 50M,2GB), or none."),
 ]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="Model to judge by (capsize list models).")]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="Model to judge by (capsize list models), or module:Class.")
+]
 ReportPath = Annotated[
     Path | None,
     typer.Option("--report", metavar="PATH", help="Draw a page of each: an .html file, or a folder for several."),
@@ -59,9 +61,9 @@ def check(
 
     chosen = parse_budget(budget)
     if model:
-        from capsize.checker.models import model_named
+        from capsize.cli.judged import chosen_model
 
-        model_named(model)
+        chosen_model(model)
     found = [path for given in paths for path in histories_in(given)]
     _refuse_reports(found, report, write=write)
     judged: list[Judged] = []

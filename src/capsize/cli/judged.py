@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 class Judged:
     """What came of one path: a verdict, or an error; `seconds` are those of reading and of judging.
 
-    `history` is kept for the report of a file, `report` is where that was written.
+    `history` and `word`, by which the model is named, are kept for the report of a file; `report` is where that is.
     """
 
     path: Path
@@ -44,6 +44,7 @@ class Judged:
     keys: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
     history: History | None = None
+    word: str = ""
     report: Path | None = None
 
     @property
@@ -140,9 +141,25 @@ def gravest_code(codes: Sequence[int]) -> int:
     return min(codes, key=GRAVITY.index, default=2)
 
 
+def chosen_model(word: str) -> Model[Any]:
+    """Return the model of that name, or of `module:Class`. Raises UsageError, or AdapterError for a broken module."""
+    from capsize.checker.models import Model, NondeterministicModel, model_named
+
+    if ":" not in word:
+        return model_named(word)
+    from capsize.registry import load_class
+
+    made = load_class(word, flag="--model", what="model")()
+    if isinstance(made, NondeterministicModel):
+        return made.to_model()
+    if isinstance(made, Model):
+        return made
+    raise UsageError(f"--model: {word} is no Model and no NondeterministicModel (docs/models.md)")
+
+
 def _judge_file(path: Path, model: str, format: str, budget: Budget | None, progress: Progress | None) -> Judged:
     from capsize.checker.linearizability import check_linearizable
-    from capsize.checker.models import infer_model, model_named
+    from capsize.checker.models import infer_model
     from capsize.formats import read_history
 
     began = time.perf_counter()
@@ -152,7 +169,8 @@ def _judge_file(path: Path, model: str, format: str, budget: Budget | None, prog
     if name is None:
         words = ", ".join(sorted({history.words[code] for code in set(history.columns.f.tolist())})) or "none"
         raise UsageError(f"{path}: no model has the operations {words}; name one with --model (capsize list models)")
-    chosen = model_named(name)
+    chosen = chosen_model(name)
+    word, name = name, chosen.name or name
     if progress is not None:
         progress(0, len(history.split()))
     verdict = check_linearizable(history, chosen, budget=budget, progress=progress)
@@ -160,7 +178,7 @@ def _judge_file(path: Path, model: str, format: str, budget: Budget | None, prog
     verdict = _only_with_evidence(verdict, int((history.columns.outcome == 0).sum()))
     seconds = (read - began, time.perf_counter() - read)
     keys = len(history.split())
-    return Judged(path, verdict, "", verdict.exit_code, name, len(history), keys, seconds, history)
+    return Judged(path, verdict, "", verdict.exit_code, name, len(history), keys, seconds, history, word)
 
 
 def _explained(verdict: Verdict, history: History, model: Model[Any]) -> Verdict:
