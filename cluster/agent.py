@@ -62,6 +62,9 @@ CHAIN = "CAPSIZE"
 """The iptables chain that is ours; no rule outside it is ever touched, but the one jump to it."""
 
 SHAPER_QUEUE = 7199
+
+STANDS_WITHIN_S = 3.0
+"""A thread in a system call stands still when that is over; an fsync of a busy disk takes its time."""
 SO_NO_CHECK = 11
 PT_INTERP = 3
 UNLIMITED_BYTES = 1 << 40
@@ -210,6 +213,25 @@ class Process:
                 return f"CAPSIZE_RUN={self.label}".encode() in file.read().split(b"\0")
         except OSError:
             return False
+
+    def wait_stopped(self, within_s: float) -> bool:
+        """Wait until every thread stands still, out of all system calls; return whether they do."""
+        deadline = time.monotonic() + within_s
+        while True:
+            states: list[str] = []
+            for pid in self.members():
+                try:
+                    threads = os.listdir(f"/proc/{pid}/task")
+                except OSError:
+                    continue
+                for thread in threads:
+                    seen = stat_of(int(thread))
+                    states += [seen[0]] if seen else []
+            if all(state in "TtZX" for state in states):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
 
     def signal(self, number: int) -> dict[str, Any]:
         """Send a signal to the whole group; the main process first, so that it is stopped or ended first."""
@@ -1308,7 +1330,20 @@ class Agent:
         self.disk.drain()
 
     def do_kill_writes(self) -> None:
-        self.disk.kill_writes()
+        """Make the disk dead while the process stands still, between two of its system calls.
+
+        An fsync that is under way when the file system goes may be told that it was done, though the journal never
+        committed what it waited for: no disk does that, and a system that believes it has done nothing wrong.
+        """
+        running = self.process.state()["alive"] and self.process.state()["state"] not in ("T", "t")
+        if running:
+            self.process.signal(signal.SIGSTOP)
+            self.process.wait_stopped(STANDS_WITHIN_S)
+        try:
+            self.disk.kill_writes()
+        finally:
+            if running:
+                self.process.signal(signal.SIGCONT)
 
     def do_disk_probe(self, wait_s: float) -> dict[str, Any]:
         return self.disk.probe(wait_s)
