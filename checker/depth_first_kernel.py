@@ -267,8 +267,12 @@ def find_orders(
             if not fresh:
                 # Back to the nearest choice.
                 if depth == 0 and since > thrift:
-                    legal = False
-                    break
+                    attempts += 1
+                    if attempts > attempts_max or spent > limit:
+                        legal = False
+                        break
+                    stuck_at = furthest
+                    mode = (attempts + 2) % 4
                 top = depth - 1
                 back_to, low = first, 0
                 if depth > 0:
@@ -291,7 +295,7 @@ def find_orders(
                     else:
                         status[entry >> 2] = entry & 3
                 if depth == 0:
-                    # Nothing without what never returned: from the start again, with it.
+                    # Nothing, without what never returned or in this mode: from the start again.
                     state, flag, since, failures, fresh = initial[k], 0, thrift + 1, 1, True
                     for place in range(len(failed)):
                         failed[place] = 0
@@ -398,6 +402,7 @@ def find_orders(
                             if tried < rank < best and (
                                 far < 10
                                 or kind[x] == 3
+                                or attempts > 3
                                 or is_wanted(result, kind, a, status, behind, end_of_list, graph)
                             ):
                                 best, chosen, chosen_state = rank, -3 - c, result

@@ -41,7 +41,7 @@ KERNELS = (
 STEPS_AFTER_ILLEGAL = 400_000
 """What a key may still cost when another one is known to be illegal."""
 
-HARD_KEYS = 8
+HARD_KEYS = 4
 """Keys that may each use all of the default budget; more than these share what these may use."""
 
 BYTES_FIRST_TRY = 120
