@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 class Judged:
     """What came of one path: a verdict, or an error; `seconds` are those of reading and of judging.
 
-    `history` and `word`, by which the model is named, are kept for the report of a file; `report` is where that is.
+    `history` and `named`, the model's name on the command line, are kept for the report of a file; `report` is where that is.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Judged:
     keys: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
     history: History | None = None
-    word: str = ""
+    named: str = ""
     report: Path | None = None
 
     @property

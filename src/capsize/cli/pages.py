@@ -74,5 +74,5 @@ def _lay_out_file(one: Judged, folder: Path) -> None:
     (folder / SCHEDULE).write_text("[]\n")
     config = {"workload": one.model, "history": str(one.path)}
     notes = [] if one.history.timed else [UNTIMED]
-    argv = ["capsize", "check", str(one.path), "--model", one.word]
+    argv = ["capsize", "check", str(one.path), "--model", one.named]
     write_json(folder / RUN, {"config": config, "argv": argv, "notes": notes})
