@@ -1,7 +1,7 @@
 """What each node was, and when: spans of role and term, commit points, and marks for what happened to it.
 
-The nodes' own traces are the source when they are there. Without them the recording's "leader" lines and the kill
-faults still show who led and who was down.
+The nodes' own traces are the source when they are there. Without them what the nodes said when they were polled, the
+recording's "leader" lines and the kill faults show who led and who was down.
 """
 
 from __future__ import annotations
@@ -172,6 +172,46 @@ def _tell(word: str, event: dict[str, Any], state: dict[str, Any]) -> str:
     return f"{text}, term {term}" if term >= 0 else text
 
 
+def _from_polls(lanes: dict[str, NodeLane], ledger: Ledger) -> None:
+    """Fill in what the nodes said when they were polled: role, term and commit index, changes only."""
+    said: dict[str, list[tuple[int, str, int]]] = {}
+    for event in ledger.nemesis:
+        value = event.get("value")
+        if event.get("f") != "status" or not isinstance(value, dict) or value.get("node") not in lanes:
+            continue
+        lane, at = lanes[value["node"]], int(event["time_ns"]) // 1000
+        role, term = visible(str(value.get("role") or "unknown"), 30), _number(value.get("term"))
+        told = said.setdefault(lane.name, [])
+        if not told or told[-1][1:] != (role, term):
+            told.append((at, role, term))
+            if role in ("leader", "candidate"):
+                lane.marks.append((at, f"become_{role}", f"said that it is {role}, term {term}"))
+        commit = _number(value.get("commit_index"))
+        if commit >= 0 and (not lane.commits or lane.commits[-1][1] != commit):
+            lane.commits.append((at, commit))
+    for name, told in said.items():
+        lane = lanes[name]
+        down = [span for span in lane.spans if span[2] == "down"]
+        lane.marks = [mark for mark in lane.marks if not mark[2].startswith("seen as")]
+        lane.spans = down
+        for (start, role, term), after in zip(told, [*told[1:], (ledger.last_us, "", 0)], strict=True):
+            lane.spans += _around(start, after[0], role, term, down)
+
+
+def _around(
+    start: int, end: int, role: str, term: int, down: list[tuple[int, int, str, int]]
+) -> list[tuple[int, int, str, int]]:
+    """Return the span without the times in which the node was down; what it was after one, the next poll tells."""
+    parts: list[tuple[int, int, str, int]] = []
+    for from_, until, _, _ in sorted(down):
+        if until <= start or from_ >= end:
+            continue
+        if from_ > start:
+            parts.append((start, from_, role, term))
+        start, role, term = max(start, until), "unknown", -1
+    return [*parts, (start, end, role, term)] if start < end else parts
+
+
 def _from_recording(lanes: dict[str, NodeLane], ledger: Ledger, faults: list[FaultRow]) -> None:
     """Fill in who led, from the "leader" lines, and who was down, from kill faults."""
     seen: list[tuple[int, str, int]] = []
@@ -189,6 +229,7 @@ def _from_recording(lanes: dict[str, NodeLane], ledger: Ledger, faults: list[Fau
                 if target in lanes:
                     end = fault.healed_us if fault.healed_us is not None else ledger.last_us
                     lanes[target].spans.append((fault.injected_us, end, "down", -1))
+    _from_polls(lanes, ledger)
     for lane in lanes.values():
         lane.spans.sort()
         if lane.spans:

@@ -95,6 +95,8 @@ class Tail:
             self.leader = visible(str(told.get("leader") or ""), 60)
             self.term = told["term"] if isinstance(told.get("term"), int) else None
             self._say(time_ns, f"{self.leader} leads, term {self.term}" if self.leader else "nobody leads")
+        elif word == "status":
+            return
         elif "phase" in told:
             self._fault(visible(word, 60), told, time_ns)
         else:

@@ -197,3 +197,31 @@ def test_over_ssh_every_node_is_placed_by_its_own_answers(build: Callable[..., P
             assert abs(lane.marks[0][0]) < 2_000, (lane.name, lane.marks[0])
         else:
             assert any(lane.name in note and "no answer that places its clock" in note for note in notes)
+
+
+def test_without_traces_the_lanes_show_what_the_nodes_said_when_polled(
+    build: Callable[..., Path], tmp_path: Path
+) -> None:
+    import shutil
+
+    from capsize.report.nodes import node_lanes
+
+    folder = build(tmp_path, "valid", pace_s=0.5)
+    shutil.rmtree(folder / "nodes")
+    polls = [
+        (1, "n2", "leader", 1, 5), (1, "n1", "follower", 1, 4), (1.2, "n2", "leader", 1, 9),
+        (7, "n3", "leader", 2, 30), (7, "n1", "follower", 2, 30), (9.5, "n2", "follower", 2, 31),
+    ]  # fmt: skip
+    with (folder / "history.jsonl").open("a") as file:
+        for at, node, role, term, commit in polls:
+            value = {"node": node, "role": role, "term": term, "commit_index": commit, "seen": 1}
+            line = {"time_ns": int(at * 1e9), "process": "nemesis", "type": "info", "f": "status", "value": value}
+            file.write(json.dumps(line) + "\n")
+    ledger = read_ledger(folder / "history.jsonl")
+    lanes = {lane.name: lane for lane in node_lanes(folder, {}, ledger, fault_rows(ledger), [])[0]}
+    assert lanes["n1"].spans == [(1_000_000, 7_000_000, "follower", 1), (7_000_000, ledger.last_us, "follower", 2)]
+    assert lanes["n1"].commits == [(1_000_000, 4), (7_000_000, 30)]
+    assert [span[2] for span in lanes["n2"].spans] == ["leader", "down", "unknown", "follower"]
+    assert lanes["n2"].spans[1][:2] == (6_000_000, 9_000_000)
+    assert lanes["n2"].marks[0][1] == "become_leader"
+    assert "<h1>valid</h1>" in render(folder)
