@@ -98,3 +98,18 @@ def test_a_commit_index_may_only_go_back_with_its_process(word: str, expected: l
     back = says("n1", "follower", 2, commit_index=7, before={"commit_index": 9})
     verdict = judged(says("n1", "follower", 2, commit_index=5), *fault(word, "n1"), back)
     assert names(verdict) == expected
+
+
+def test_a_fault_that_failed_on_its_way_may_have_restarted_the_node_all_the_same() -> None:
+    """It was killed so that its file could be damaged; there was no file, so the fault never landed."""
+    failed = [
+        {"f": "truncate", "value": {"id": 4, "phase": "intend", "targets": ["n2"]}},
+        says("n2", "follower", 2, commit_index=0, before={"commit_index": 10}),
+        {"f": "truncate", "value": {"id": 4, "phase": "probe", "targets": ["n2"], "landed": False}},
+        {"f": "truncate", "value": {"id": 4, "phase": "heal-probe", "targets": ["n2"], "landed": True}},
+    ]
+    before = says("n2", "follower", 2, commit_index=10)
+    assert names(judged(before, *failed)) == []
+    later = says("n2", "follower", 2, commit_index=3, before={"commit_index": 9})
+    assert names(judged(before, *failed, says("n2", "follower", 2, commit_index=9), later)) == ["commit-went-back"]
+    assert names(judged(before, failed[1])) == ["commit-went-back"]
