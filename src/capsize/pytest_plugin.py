@@ -298,12 +298,12 @@ def _ssh(options: pytest.Config) -> Ssh:
 
 def _store(config: pytest.Config) -> Path:
     """Return where runs are kept: relative to where pytest was started, or to the ini file that says so."""
-    here = config.invocation_params.dir
-    if config.getoption("capsize_store"):
-        return here / config.getoption("capsize_store")
-    if config.getini("capsize_store"):
-        return config.rootpath / config.getini("capsize_store")
-    return (here if config.inipath is None else config.rootpath) / "store"
+    here = Path(config.invocation_params.dir)
+    if given := str(config.getoption("capsize_store") or ""):
+        return here / given
+    if written := str(config.getini("capsize_store") or ""):
+        return Path(config.rootpath) / written
+    return (here if config.inipath is None else Path(config.rootpath)) / "store"
 
 
 def _repeat(request: pytest.FixtureRequest, config: RunConfig) -> str:

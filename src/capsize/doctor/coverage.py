@@ -7,13 +7,14 @@ from capsize.cluster.system import OPTIONAL, System
 from capsize.nemesis.kinds import KINDS, Kind
 from capsize.nemesis.schedule import draw
 
+LEVELS = {"traces": "L3 event traces", "dump_log": "L2 dumped logs", "status": "L1 polled state"}
+"""Optional hook -> the evidence that it gives, the most telling first."""
+
 
 def coverage(system: System, backend: Backend) -> list[str]:
     """Return a line for the evidence, one for the faults that are possible, and one for each reason against others."""
     has = system.capabilities()
-    level = (
-        "L3 event traces" if "traces" in has else "L1 polled state" if "status" in has else "L0 client histories only"
-    )
+    level = next((told for hook, told in LEVELS.items() if hook in has), "L0 client histories only")
     written = f" (optional hooks written: {', '.join(sorted(has))})" if has else ""
     able, spared = backend.capabilities(), system.refuses(backend.name)
     possible: list[str] = []

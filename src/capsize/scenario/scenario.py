@@ -24,6 +24,7 @@ from capsize.cluster.node import Node
 from capsize.cluster.system import NodeStatus, System
 from capsize.config import RunConfig
 from capsize.crashes import Crashes
+from capsize.dumps import dump_logs
 from capsize.errors import AdapterError, CapsizeError, Refused, no_such
 from capsize.interrupts import Interruption
 from capsize.judging import judge, write_verdict
@@ -164,6 +165,7 @@ class Scenario:
             "nodes": list(self.names),
             "traces": {node.name: list(system.traces(node)) for node in cluster.nodes},
         }
+        cluster.prepare(frozenset[str]().union(*(kind.needs for kind in self.made.kinds)))
         cluster.start()
         ready_s = cluster.wait_ready(READY_S)
         self._say(f"cluster   {len(cluster.nodes)} nodes of {config.system}, ready after {ready_s:.1f} s")
@@ -211,7 +213,8 @@ class Scenario:
         recorder.phase("done")
         recorder.close()
         readers.close()
-        for problem in self.cluster.collect(self.folder / "nodes"):
+        nodes = self.folder / "nodes"
+        for problem in [*self.cluster.collect(nodes), *dump_logs(self.cluster, nodes)]:
             self._say(f"warning   {problem}")
         return self._judge()
 
