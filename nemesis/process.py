@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capsize.cluster.node import ProcessState
 from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
@@ -15,7 +15,11 @@ from capsize.nemesis.holds import Errors, Holds
 def plan_nodes(fault: Fault, situation: Situation, rng: random.Random) -> Plan | Skip:
     """Resolve a fault that hits nodes one by one."""
     targets = situation.whom(fault.target, rng)
-    return Plan(targets) if targets else Skip(f"no node is {fault.target!r} now")
+    if targets:
+        return Plan(targets)
+    if situation.quorum == "keep" and replace(situation, quorum="").whom(fault.target, rng):
+        return Skip("no node can be spared: the quorum would be lost")
+    return Skip(f"no node is {fault.target!r} now")
 
 
 def look(names: Iterable[str], holds: Holds, good: Callable[[ProcessState], bool], *, wait_s: float) -> Probe:
