@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from capsize.checker.trace import Entry, TraceEvent, causal_order, parse_trace
@@ -10,10 +12,10 @@ from capsize.history import load_history
 from capsize.runner import Finished, run
 
 
-def events_of(finished: Finished) -> list[TraceEvent]:
-    """Return the nodes' events, causes first."""
+def traced(folder: Path) -> list[TraceEvent]:
+    """Return the events of a run's nodes, causes first."""
     traces: list[list[TraceEvent]] = []
-    for path in sorted(finished.folder.glob("nodes/*/trace.jsonl")):
+    for path in sorted(folder.glob("nodes/*/trace.jsonl")):
         with path.open("rb") as lines:
             traces.append(list(parse_trace(lines, name=str(path))))
     return causal_order(traces)
@@ -37,7 +39,7 @@ def test_a_leader_that_dies_after_appending_before_any_follower_responds_loses_n
     The core syncs before it sends: at the failpoint no AppendEntries with the entry has left.
     """
     assert crashed.verdict.valid is True, crashed.verdict.axes
-    events = events_of(crashed)
+    events = traced(crashed.folder)
     deaths = [event for event in events if event.ev == "recover" and event.inc > 1]
     assert deaths, "no leader died"
     for death in deaths:
@@ -56,7 +58,7 @@ def test_its_client_was_not_told_that_it_was_done(crashed: Finished) -> None:
     """Raft paper §8: the outcome is unknown, neither ok nor fail; so the checker may place it or leave it out."""
     history = load_history(crashed.folder / "history.jsonl")
     unknown = [operation for operation in history if operation.outcome == "info"]
-    events = events_of(crashed)
+    events = traced(crashed.folder)
     deaths = [event for event in events if event.ev == "recover" and event.inc > 1]
     assert len(unknown) >= len(deaths), "every leader that died held a write that somebody waited for"
 
