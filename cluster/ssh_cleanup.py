@@ -7,6 +7,7 @@ import secrets
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from capsize.cluster import agent as agent_file
@@ -27,7 +28,7 @@ def sweep_hosts(
     keeps no other from being swept.
     """
     with ThreadPoolExecutor(max(1, min(16, len(hosts)))) as pool:
-        swept = list(pool.map(lambda host: _sweep(host, way, labels, force), hosts))
+        swept = list(pool.map(partial(_sweep, way=way, labels=labels, force=force), hosts))
     return [line for removed, _ in swept for line in removed], [line for _, left in swept for line in left]
 
 
