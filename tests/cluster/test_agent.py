@@ -195,3 +195,23 @@ def test_an_agent_that_was_killed_is_told_by_name_and_open_orders_end(child: Chi
 def test_an_agent_that_does_not_answer_in_time_is_told(child: Child) -> None:
     with pytest.raises(BackendError, match=r"n1: the agent did not answer 'run' within 0.1 s"):
         child.agent.order("run", within_s=0.1, argv=["sleep", "1"], timeout_s=5.0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_process_stands_still_once_all_its_threads_do(tmp_path: Path) -> None:
+    """Before a disk dies no system call may be under way in any thread: its answer could be wrong."""
+    process = agent_file.Process(str(tmp_path / "system.json"), "test-still")
+    script = "import threading, time\nfor _ in range(4): threading.Thread(target=time.sleep, args=(60,)).start()"
+    process.start([sys.executable, "-c", script], {}, None, str(tmp_path / "log"))
+    try:
+        assert not process.wait_stopped(0.2)
+        process.signal(signal.SIGSTOP)
+        assert process.wait_stopped(3.0)
+        process.signal(signal.SIGCONT)
+        until = time.monotonic() + 3.0
+        while process.wait_stopped(0.0) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not process.wait_stopped(0.0)
+    finally:
+        process.kill()
+    assert process.wait_stopped(0.5)
