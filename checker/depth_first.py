@@ -21,6 +21,7 @@ ATTEMPTS = 8
 EFFORT = 40
 """Steps for each event after which a key is left to the frontier."""
 THRIFT = (30, 100)
+THRIFT_OF_REGISTERS = (0, 30)
 """Steps without getting further before operations that never returned may be used: they must last. One after another,
 for keys that have such operations."""
 THREADS_FROM = 100_000
@@ -86,7 +87,8 @@ def find_orders(
     found, spent, kept = np.zeros(len(wanted), dtype=bool), np.zeros(len(wanted), dtype=np.int64), 0
     pending = np.zeros(len(wanted), dtype=bool)
     pending[columns.key[columns.ret < 0]] = True
-    for thrift in THRIFT if compiled else THRIFT[:1]:
+    every = THRIFT if len(appends) > 1 else THRIFT_OF_REGISTERS
+    for thrift in every if compiled else every[:1]:
         tried = _on_all_cores(columns, wanted, appends, thrift, steps - int(spent.max(initial=0)), compiled)
         found |= tried.found
         spent += tried.steps
@@ -100,14 +102,15 @@ def find_orders(
 def _on_all_cores(
     columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, thrift: int, steps: int, compiled: bool
 ) -> FirstTry:
+    grouped = _group(columns, wanted, compiled)
     parts = [wanted]
     if compiled and len(columns) >= THREADS_FROM:
         numbers, cores = np.flatnonzero(wanted), usable_cores()
         parts = [np.isin(np.arange(len(wanted)), numbers[one::cores]) for one in range(min(cores, len(numbers)))]
     if len(parts) < 2:
-        return _find(columns, wanted, appends, thrift, steps, compiled)
+        return _find(columns, grouped, wanted, appends, thrift, steps, compiled)
     with ThreadPoolExecutor(len(parts)) as pool:
-        tries = list(pool.map(lambda part: _find(columns, part, appends, thrift, steps, compiled), parts))
+        tries = list(pool.map(lambda part: _find(columns, grouped, part, appends, thrift, steps, compiled), parts))
     found = np.logical_or.reduce([one.found for one in tries])
     return FirstTry(found, np.add.reduce([one.steps for one in tries]), sum(one.bytes for one in tries))
 
@@ -117,15 +120,26 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _group(columns: KeyColumns, wanted: npt.NDArray[np.bool_], compiled: bool) -> tuple[Slots, Slots]:
+    """Return where the events of each key begin, and the events."""
+    start = np.zeros(len(columns.initial) + 1, dtype=np.int32)
+    at, events = np.full(columns.positions, -1, dtype=np.int32), np.empty(2 * len(columns), dtype=np.int32)
+    kernel.GROUP_EVENTS(compiled, columns.key, columns.call, columns.ret, wanted.astype(np.int8), at, start, events)
+    return start, events
+
+
 def _find(
-    columns: KeyColumns, wanted: npt.NDArray[np.bool_], appends: Appends, thrift: int, steps: int, compiled: bool
+    columns: KeyColumns,
+    grouped: tuple[Slots, Slots],
+    wanted: npt.NDArray[np.bool_],
+    appends: Appends,
+    thrift: int,
+    steps: int,
+    compiled: bool,
 ) -> FirstTry:
     count, keys = len(columns), len(columns.initial)
-    positions = columns.positions
-    start = np.zeros(keys + 1, dtype=np.int32)
+    start, events = grouped
     wants = wanted.astype(np.int8)
-    at, events = np.full(positions, -1, dtype=np.int32), np.empty(2 * count, dtype=np.int32)
-    kernel.GROUP_EVENTS(compiled, columns.key, columns.call, columns.ret, wants, at, start, events)
     longest = int(np.diff(start).max(initial=0)) + 2
     pending = int(np.count_nonzero(columns.ret < 0))
     used = 0
@@ -142,7 +156,7 @@ def _find(
         compiled,
         columns.kind, columns.a, columns.b, columns.ret, columns.initial, wants,
         appends,
-        start, events, at if positions >= len(events) else some(len(events)),
+        start, events, some(len(events)),
         some(count, np.int8), some(count + 1), some(count + 1), some(count),
         some(2 * longest),
         some(longest), some(longest), some(longest), some(longest, np.int8), some(longest, np.int64),
@@ -150,4 +164,4 @@ def _find(
         some(pending, np.int8), some(pending), some(pending), some(pending), some(pending), some(2 * pending + 1),
         np.zeros(1 << 14, dtype=np.int64), patience, ATTEMPTS, effort, thrift, steps, answer, spent,
     )  # fmt: skip
-    return FirstTry(answer == kernel.LEGAL, spent, used + at.nbytes + events.nbytes + (1 << 17))
+    return FirstTry(answer == kernel.LEGAL, spent, used + events.nbytes + (1 << 17))

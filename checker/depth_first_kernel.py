@@ -21,12 +21,32 @@ FAR = 10
 """The rank of a state from which nothing is known to lead to what is observed next."""
 
 
+def fits(kind: int, a: int, state: int) -> bool:
+    """Whether a read of `a`, or a compare-and-set that failed because the value was not `a`, answers as in `state`."""
+    return (kind == 0 and a == state) or (kind == 3 and a != state)
+
+
+def swapped(state: int, a: int, b: int) -> int:
+    """The state after a compare-and-set from `a` to `b`; -2 if it cannot happen."""
+    return b if state == a else -2
+
+
+def may_be_covered(kind: int) -> bool:
+    """Whether an operation may have happened just before a write, seen by nobody."""
+    return kind == 1 or kind == 4
+
+
+def within_reach(used: int, available: int) -> bool:
+    """Whether an operation of a class that never returned is left."""
+    return used < available
+
+
 def follow(state: int, kind: int, a: int, b: int, graph: Any) -> int:
     """The state after an update; -2 if it cannot happen."""
     if kind == 1:
         return a
     if kind == 2:
-        return b if state == a else -2
+        return swapped(state, a, b)
     if state < 0:
         return -1
     edge = graph[1 + state]
@@ -237,7 +257,7 @@ def find_orders(
                         tail = before[end_of_list]
                         before[op], behind[op] = tail, end_of_list
                         behind[tail], before[end_of_list] = op, op
-                        if (kind[op] == 0 and a[op] == state) or (kind[op] == 3 and a[op] != state):
+                        if fits(kind[op], a[op], state):
                             status[op] = 1
                             trail[height] = op * 4
                             height += 1
@@ -343,7 +363,7 @@ def find_orders(
                 if status[op] != 1 and kind[op] != 0 and kind[op] != 3 and not (kind[op] == 1 and flag):
                     result = a[op]
                     if kind[op] == 2:
-                        result = b[op] if state == a[op] else -2
+                        result = swapped(state, a[op], b[op])
                     elif kind[op] == 4:
                         # Written out: a call costs more than it does.
                         result, at = -1, -1
@@ -389,7 +409,7 @@ def find_orders(
                 op = behind[op]
             if best >= 3 << 40 and since > thrift and (sought != -3 or kind[x] >= 3 or tried >= 0):
                 for c in range(classes):
-                    if used[c] < available[c] and not (class_kind[c] == 1 and flag):
+                    if within_reach(used[c], available[c]) and not (class_kind[c] == 1 and flag):
                         result = follow(state, class_kind[c], class_a[c], class_b[c], graph)
                         if result != -2 and result != state:
                             if kind[x] == 4 and class_kind[c] == 4:
@@ -447,12 +467,12 @@ def find_orders(
             op = behind[end_of_list]
             while op != end_of_list:
                 if status[op] == 0:
-                    if (kind[op] == 0 and a[op] == state) or (kind[op] == 3 and a[op] != state):
+                    if fits(kind[op], a[op], state):
                         status[op] = 1
                         trail[height] = op * 4
                         height += 1
                         gained = True
-                    elif k_kind == 1 and (kind[op] == 1 or kind[op] == 4):
+                    elif k_kind == 1 and may_be_covered(kind[op]):
                         status[op] = 2
                         trail[height] = op * 4
                         height += 1
@@ -469,4 +489,10 @@ def find_orders(
 
 
 GROUP_EVENTS = Kernel(group_events)
-FIND_ORDERS = Kernel(find_orders, ("follow", "distance", "outlook", "is_wanted", "is_last_chance", "is_first"))
+FIND_ORDERS = Kernel(
+    find_orders,
+    (
+        *("fits", "swapped", "may_be_covered", "within_reach"),
+        *("follow", "distance", "outlook", "is_wanted", "is_last_chance", "is_first"),
+    ),
+)

@@ -68,8 +68,7 @@ def split_readings(
 
     Returns 1 if the items do not all end alike, so that they cannot be told apart this way, else 0.
     """
-    count = len(key)
-    end = -1
+    count, mask, end = len(key), len(table) - 1, -1
     for i in range(count):
         out_kind[i], out_a[i], out_b[i] = kind[i], a[i], b[i]
         if kind[i] == 0 or not fits[key[i]]:
@@ -82,12 +81,17 @@ def split_readings(
             end = text[last - 1]
         if text[last - 1] != end:
             return 1
-        place = find_text(text, begin, finish, table, first, last)
-        if table[place] < 0:
-            for at in range(first, last - 1):
-                if text[at] == end:
-                    return 1
-            table[place] = item
+        # `find_text` written out, here and below: a call with arrays costs more than what it does.
+        mix = last - first
+        for at in range(first, last - 1):
+            if text[at] == end:
+                return 1
+            mix = (mix * 31 + text[at]) & 0xFFFFFFFFFFFF
+        mix = ((mix * 31 + end) * 1099511627) & 0xFFFFFFFFFFFF
+        place = (mix ^ (mix >> 23)) & mask
+        while table[place] >= 0 and table[place] != item:
+            place = (place + 1) & mask
+        table[place] = item
     for k in range(len(initial)):
         if not fits[k]:
             continue
@@ -106,7 +110,23 @@ def split_readings(
             count_of_parts, since, possible = 0, begin[whole], begin[whole] < finish[whole]
             for at_byte in range(begin[whole], finish[whole]):
                 if text[at_byte] == end:
-                    item = table[find_text(text, begin, finish, table, since, at_byte + 1)]
+                    mix = at_byte + 1 - since
+                    for at_item in range(since, at_byte + 1):
+                        mix = (mix * 31 + text[at_item]) & 0xFFFFFFFFFFFF
+                    mix = (mix * 1099511627) & 0xFFFFFFFFFFFF
+                    place = (mix ^ (mix >> 23)) & mask
+                    item = table[place]
+                    while item >= 0:
+                        offset = begin[item] - since
+                        same = finish[item] - begin[item] == at_byte + 1 - since
+                        at_item = since
+                        while same and at_item < at_byte:
+                            same = text[at_item] == text[at_item + offset]
+                            at_item += 1
+                        if same:
+                            break
+                        place = (place + 1) & mask
+                        item = table[place]
                     if item < 0 or owner[item] != k or (count_of_parts > 0 and kind[writer[item]] != 4):
                         possible = False
                         break
@@ -232,5 +252,5 @@ def grow_states(
 
 
 WRITTEN_ONCE = Kernel(written_once)
-SPLIT_READINGS = Kernel(split_readings, ("find_text",))
+SPLIT_READINGS = Kernel(split_readings)
 GROW_STATES = Kernel(grow_states, ("find_text",))
