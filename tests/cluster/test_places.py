@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -11,10 +12,16 @@ from pathlib import Path
 import pytest
 
 from capsize.cluster.cluster import Cluster
-from capsize.cluster.node import Arrivals, Node, Shape
-from capsize.errors import BackendError
+from capsize.cluster.node import Arrivals, Command, Node, Shape
+from capsize.errors import BackendError, Refused
 
 from .appender import ask, ask_through
+
+STATIC = (
+    b"\x7fELF\x02\x01\x01" + bytes(9)
+    + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0) + struct.pack("<I", 1) + bytes(52)
+)  # fmt: skip
+"""The head of a program without a loader."""
 
 
 def eventually(holds: Callable[[], bool], what: str, within_s: float = 10.0) -> None:
@@ -156,6 +163,90 @@ def test_a_cut_and_a_shape_on_one_node_do_not_undo_each_other(cluster: Cluster) 
     assert min(two.arrivals_from(one, count=5, wait_ms=150.0).delays_ms) >= 40.0
     two.shape_from([])
     assert two.blocked_from(three)
+
+
+def test_clients_are_shut_out_of_a_node_that_its_peers_still_hear(cluster: Cluster) -> None:
+    one, two, _ = cluster.nodes
+    if "clients" not in cluster.backend.capabilities():
+        with pytest.raises(Refused, match="clients reach nodes on loopback directly"):
+            two.shut_clients_out(True, cluster.nodes)
+        return
+    two.shut_clients_out(True, cluster.nodes)
+    two.drop_from([])  # another order on the same chain leaves it as it is
+    assert two.clients_shut_out()
+    assert not one.clients_shut_out()
+    assert ask_through(one, two, "status") == "follower 1"
+    assert answers(two) == ""
+    assert not cluster.heal()
+    assert not two.clients_shut_out()
+    assert answers(two) == "follower 1"
+
+
+# -- clocks and limits -------------------------------------------------------------------------------------------
+def test_a_clock_is_set_without_a_restart_read_back_and_right_again_after_the_heal(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    if "clock" not in cluster.backend.capabilities():
+        assert "libfaketime" in cluster.backend.why_not("clock")
+        with pytest.raises(Refused, match="libfaketime"):
+            node.prepare(frozenset({"clock"}))
+        return
+    node.prepare(frozenset({"clock"}))
+    cluster.kill(node)
+    node.upload(STATIC, f"{node.install_dir}/etcd", mode=0o755)
+    with pytest.raises(BackendError, match=r"etcd is linked statically"):
+        node.start(Command((f"{node.install_dir}/etcd",)))
+    restart(cluster, node)
+    pid = node.process().pid
+    for offset_s in (3600.0, -5.0):
+        node.set_clock(offset_s=offset_s)
+        seen = node.read_clock(watch_s=0.1)
+        assert abs(seen.offset_s - offset_s) < 0.1
+        assert seen.preloaded
+    node.set_clock(rate=3.0)
+    assert 2.5 < node.read_clock().rate < 3.5
+    node.strobe_clock(offset_s=10.0, period_ms=40.0)
+    assert node.read_clock(watch_s=0.5).steps >= 2
+    assert not cluster.heal()
+    healed = node.read_clock(watch_s=0.1)
+    assert abs(healed.offset_s) < 0.1
+    assert node.process().pid == pid
+
+
+def test_what_a_node_may_use_is_limited_read_back_and_given_back(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    if "pressure" not in cluster.backend.capabilities():
+        assert "processes cannot be limited" in cluster.backend.why_not("pressure")
+        return
+    node.prepare(frozenset({"pressure"}))
+    node.limit(cpus=0.25, memory_bytes=512 << 20)
+    seen = node.limits()
+    assert (seen.cpus, seen.memory_bytes) == (0.25, 512 << 20)
+    assert node.cpu_obtained() < 0.45
+    assert not cluster.heal()
+    assert (node.limits().cpus, node.limits().memory_bytes) == (None, None)
+
+
+def test_a_file_is_damaged_only_while_the_process_is_down_and_repaired_exactly(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    node = cluster.nodes[0]
+    with pytest.raises(BackendError, match=r"n1: the process still runs"):
+        node.damage("flip", pattern="file")
+    cluster.kill(node)
+    contents = bytes(range(1, 251)) * 20
+    node.upload(contents, f"{node.data_dir}/file")
+    for how in ("flip", "torn", "cut"):
+        done = node.damage(how, pattern="file", seed=3)
+        node.download(f"{node.data_dir}/file", tmp_path / how)
+        damaged = (tmp_path / how).read_bytes()
+        assert damaged != contents
+        assert len(damaged) == len(contents) + {"flip": 0, "torn": done.bytes, "cut": -done.bytes}[how]
+        assert node.repair(done)
+        node.download(f"{node.data_dir}/file", tmp_path / f"{how}-repaired")
+        assert (tmp_path / f"{how}-repaired").read_bytes() == contents
+    assert node.run(["ls", f"{node.root}/run/kept"]).code != 0  # type: ignore[attr-defined]
+    node.run(["rm", f"{node.data_dir}/file"])
+    restart(cluster, node)
 
 
 # -- disks -------------------------------------------------------------------------------------------------------
