@@ -112,22 +112,25 @@ class Shrinker:
         self.tried = 0
         """Tries carried out, those of the memory not counted."""
 
-    def tally(self, candidate: Candidate) -> Tally:
-        """Return how often the anomaly came back so far, tried until the answer to "k of n?" is sure."""
+    def tally(self, candidate: Candidate, *, all_tries: bool = False) -> Tally:
+        """Return how often the anomaly came back, tried until the answer to "k of n?" is sure, or all n times."""
         tries = self._memory.tries.setdefault(candidate.digest, [])
-        while sum(tries) < self._k and len(tries) - sum(tries) <= self._n - self._k:
+        while len(tries) < self._n if all_tries else not self._sure(tries):
             self.tried += 1
             came_back = self._attempt(candidate)
             self._memory.add(candidate, came_back)
             self._say(f"try {self.tried}   {candidate}: {'the anomaly came back' if came_back else 'no anomaly'}")
         return Tally(sum(tries), len(tries))
 
+    def _sure(self, tries: Sequence[bool]) -> bool:
+        return sum(tries) >= self._k or len(tries) - sum(tries) > self._n - self._k
+
     def fails(self, candidate: Candidate) -> bool:
         """Return whether the anomaly comes back in k of n tries."""
         return self.tally(candidate).came_back >= self._k
 
     def smallest(self, original: Candidate, *, seen_at_s: float | None = None) -> tuple[Candidate, Tally]:
-        """Return the smallest failing candidate found, and how often it failed.
+        """Return the smallest failing candidate found, and how often it failed, of n tries at least.
 
         `seen_at_s`: when the anomaly was complete in the run that is to be shrunk; what came later is tried without.
         Raises UsageError when the original itself does not fail in k of n tries.
@@ -135,16 +138,18 @@ class Shrinker:
         if seen_at_s is not None:
             early = until(original, seen_at_s)
             if early.time_limit_s < original.time_limit_s and self.fails(early):
-                small = self._shorten(self._drop_faults(early))
-                return small, self.tally(small)
+                return self._smallest_of(early)
         tally = self.tally(original)
         if tally.came_back < self._k:
             raise UsageError(
                 f"the anomaly {tally} replays of the whole schedule, fewer than the {self._k} of {self._n} that "
                 "--accept asks for: nothing can be shrunk; ask for less, or for more tries (--accept 1/10)"
             )
-        small = self._shorten(self._drop_faults(original))
-        return small, self.tally(small)
+        return self._smallest_of(original)
+
+    def _smallest_of(self, failing: Candidate) -> tuple[Candidate, Tally]:
+        small = self._shorten(self._drop_faults(failing))
+        return small, self.tally(small, all_tries=True)
 
     def _drop_faults(self, candidate: Candidate) -> Candidate:
         size = max(1, len(candidate.schedule.steps) // 2)

@@ -174,3 +174,16 @@ def test_a_failpoint_is_aimed_at_the_node_that_reached_it_and_one_nobody_reached
 
     assert step.to_json()["when"] == {"failpoint": "after_append", "node": "n4"}
     assert step.fault.target == ("n4",)
+
+
+def test_how_often_the_smallest_one_fails_is_told_of_all_n_tries() -> None:
+    answers = iter([True, True, False, False, False, False, True])
+
+    def attempt(candidate: Candidate) -> bool:
+        return next(answers) if len(candidate.schedule.steps) == 1 else False
+
+    alone = Candidate(Schedule((Step(1.0, 1.0, "kill", 0, Kill("one")),), seed=1), time_limit_s=4.0)
+    small, tally = Shrinker(attempt, k=1, n=4).smallest(alone)
+
+    assert small == alone
+    assert tally == Tally(came_back=2, tries=4)
