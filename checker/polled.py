@@ -29,8 +29,10 @@ NAME = "polled-state"
 CONFIRMED = 2
 SPARES = frozenset({"partition", "pause-process"})
 """Faults that leave the process running for sure; under any other one it may have been started anew."""
-FORGETS = ("wipe", "member", "replace", "rejoin")
+FORGETS = ("wipe", "member", "replace", "rejoin", "shrink")
 """Parts of the words of faults after which a node may be a new one."""
+DAMAGES = ("bit-flip", "truncate", "damage")
+"""Those that destroy what a node had stored: one that has lost its vote may vote twice, which no Raft survives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +154,15 @@ class _Judge:
     def _leads(self, known: Known, said: Said) -> None:
         assert said.term is not None
         other = self.leaders.setdefault(said.term, said)
-        if other.node != said.node:
+        damaged = self._damaged(said.time_ns)
+        if other.node != said.node and not damaged:
             told = [f"{other}; {said}.", "Raft elects at most one leader in a term (§5.2)."]
             self._anomaly("two-leaders-in-a-term", str(said.term), told, (other, said))
         highest = self.highest
         if highest is not None and highest.term is not None and said.term < highest.term:
             # It was elected after the other one had been, if it was still in an earlier term, or just started, then.
             since = known.lowest_since.get(highest.time_ns)
-            if since is not None and since < said.term:
+            if since is not None and since < said.term and not damaged:
                 told = [
                     f"{highest}; {said}, in which it was not yet when the other one led already.",
                     f"A majority had voted in term {highest.term} before, and a majority voted in term {said.term} "
@@ -183,7 +186,11 @@ class _Judge:
 
     def _is_new(self, node: str, since_ns: int, until_ns: int) -> bool:
         mine = (fault for fault in faults_between(self.faults, since_ns, until_ns) if node in fault.targets)
-        return any(part in fault.name for fault in mine for part in FORGETS)
+        return any(part in fault.name for fault in mine for part in (*FORGETS, *DAMAGES))
+
+    def _damaged(self, until_ns: int) -> bool:
+        """Whether what some node had stored was destroyed before."""
+        return any(part in fault.name for fault in self.faults if fault.start_ns <= until_ns for part in DAMAGES)
 
     def _may_have_restarted(self, node: str, since_ns: int, until_ns: int) -> bool:
         mine = [fault for fault in faults_between(self.faults, since_ns, until_ns) if node in fault.targets]

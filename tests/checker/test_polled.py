@@ -72,13 +72,18 @@ def test_a_term_that_a_node_was_merely_in_may_be_lost_with_it() -> None:
     assert verdict.figures["terms_lower_after_restart"] == 1
 
 
-@pytest.mark.parametrize("word", ["wipe-rejoin", "replace-member"])
+@pytest.mark.parametrize("word", ["wipe-rejoin", "remove-member", "shrink", "truncate", "bit-flip"])
 def test_a_node_that_was_wiped_begins_anew(word: str) -> None:
     assert names(judged(*leads("n1", 3), *fault(word, "n1"), says("n1", "follower", 0))) == []
 
 
 def test_two_leaders_of_one_term_are_told() -> None:
     assert names(judged(*leads("n1", 2), *leads("n2", 2))) == ["two-leaders-in-a-term"]
+
+
+def test_a_vote_that_was_destroyed_on_a_disk_may_be_given_twice() -> None:
+    assert names(judged(*leads("n1", 2), *fault("truncate", "n3"), *leads("n2", 2))) == []
+    assert names(judged(*leads("n1", 2), *fault("torn-tail", "n3"), *leads("n2", 2))) == ["two-leaders-in-a-term"]
 
 
 def test_role_and_term_from_two_moments_prove_nothing() -> None:
