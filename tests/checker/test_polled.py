@@ -98,7 +98,7 @@ def test_a_leader_elected_in_a_term_of_the_past_is_told_and_a_deposed_one_is_not
     assert names(judged(*late, *leads("n1", 5), *leads("n3", 2))) == []  # it may have been elected long before
 
 
-@pytest.mark.parametrize(("word", "expected"), [("partition", ["commit-went-back"]), ("kill", []), ("slow-disk", [])])
+@pytest.mark.parametrize(("word", "expected"), [("halves", ["commit-went-back"]), ("kill", []), ("slow-disk", [])])
 def test_a_commit_index_may_only_go_back_with_its_process(word: str, expected: list[str]) -> None:
     back = says("n1", "follower", 2, commit_index=7, before={"commit_index": 9})
     verdict = judged(says("n1", "follower", 2, commit_index=5), *fault(word, "n1"), back)
