@@ -28,9 +28,12 @@ from capsize.verdict import Anomaly, Axis, Finding, Verdict
 NAME = "polled-state"
 CONFIRMED = 2
 SPARES = frozenset(
-    "partition isolate-leader halves one-way ring bridge minority random-cuts flapping swizzle cut-clients delay jitter "
-    "loss reorder duplicate rate pause-process transfer-leader snapshot".split()
-)
+    {
+        "partition", "isolate-leader", "halves", "one-way", "ring", "bridge", "minority", "random-cuts", "flapping",
+        "swizzle", "cut-clients", "delay", "jitter", "loss", "reorder", "duplicate", "rate", "pause-process",
+        "transfer-leader", "snapshot",
+    }
+)  # fmt: skip
 """Faults that leave the process running for sure; under any other one it may have been started anew."""
 FORGETS = ("wipe", "member", "replace", "rejoin", "shrink")
 """Parts of the words of faults after which a node may be a new one."""
