@@ -116,7 +116,7 @@ def _close(start: Sequence[Operation], everything: Sequence[Operation]) -> list[
             writers.setdefault(_value_key(value), []).append(op)
     while waiting:
         for value in observed(waiting.pop()):
-            for op in writers.get(_value_key(value), ()):
+            for op in writers.pop(_value_key(value), ()):  # all of them at the first one who saw it
                 if _identity(op) not in kept:
                     kept[_identity(op)] = op
                     waiting.append(op)

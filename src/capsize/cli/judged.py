@@ -32,7 +32,8 @@ Progress = Callable[[int, int], None]
 class Judged:
     """What came of one path: a verdict, or an error; `seconds` are those of reading and of judging.
 
-    `history` and `named`, the model's name on the command line, are kept for the report of a file; `report` is where that is.
+    `history` and `named`, the model's name on the command line, are kept for the report of a file; `report` is where
+    that is.
     """
 
     path: Path
