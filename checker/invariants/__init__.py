@@ -10,7 +10,8 @@ something, how often, and what the others would have needed. Nothing compared at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from capsize.checker.invariants.application import AppliedAgreement, ApplyOrder, Ordering, ReplicaDeterminism, Session
@@ -130,15 +131,28 @@ class RaftInvariants:
 
     name = "raft-invariants"
 
-    def __init__(self, traces: Iterable[Iterable[TraceEvent]], *, only: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        traces: Iterable[Iterable[TraceEvent]],
+        *,
+        only: Iterable[str] | None = None,
+        cut: Collection[str] = (),
+    ) -> None:
         self.traces = [list(trace) for trace in traces]
         self.only = None if only is None else tuple(only)
+        self.cut = frozenset(cut)
+        """Nodes whose traces go on behind what is given: judging ends where the first of them does, so that nothing is
+        judged whose causes are missing."""
 
     def check(self, history: object = None, budget: object = None) -> Verdict:
         """Return the judgement of the traces."""
         judge = Judge(self.only)
+        left = Counter(event.node for trace in self.traces for event in trace)
         for event in causal_order(self.traces):
             judge.feed(event)
+            left[event.node] -= 1
+            if event.node in self.cut and not left[event.node]:
+                break
         return judge.verdict()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 RAFT = "raft-invariants"
 TRACE_BYTES_MAX = 256 << 20
-"""More than some ten minutes of five nodes: judging them would take longer than the run."""
+"""More than some ten minutes of five nodes: what goes beyond is not judged, and the verdict says so."""
 
 
 def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
@@ -56,7 +56,7 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
     verdicts += [_checked(checker, history, spent) for checker in (PolledState(), Replicas())]
     traces, white_box = _white_box(_traces(folder, run), history, spent)
     for checker in workload.checkers():
-        verdicts.append(_explained(_checked(checker, history, spent), history, workload, traces))
+        verdicts.append(_explained(_checked(checker, history, spent), history, workload, traces, _origin(run)))
     verdicts += white_box
     verdicts += _dumped(folder, nodes)
     return merge("run", verdicts)
@@ -69,20 +69,34 @@ def _white_box(paths: Sequence[Path], history: History, budget: Budget) -> tuple
 
     if not paths:
         return [], []
-    size = sum(path.stat().st_size for path in paths)
-    if size > TRACE_BYTES_MAX:
-        told = f"{size >> 20} MB of traces; up to {TRACE_BYTES_MAX >> 20} MB are judged"
-        return [], [Verdict(RAFT, {}, figures={"not_judged": told})]
+    sizes = {path: path.stat().st_size for path in paths}
+    share = min(1.0, TRACE_BYTES_MAX / max(1, sum(sizes.values())))
     traces: list[list[TraceEvent]] = []
     try:
         for path in paths:
             with path.open("rb") as file:
-                traces.append(list(parse_trace(file, name=f"{path.parent.name}/{path.name}")))
+                lines = file if share == 1.0 else _beginning(file, int(share * sizes[path]))
+                traces.append(list(parse_trace(lines, name=f"{path.parent.name}/{path.name}")))
     except HistoryError as error:
         told = f"the nodes' traces could not be read: {error}"
         return [], [Verdict(RAFT, {Axis.HARNESS: Finding("unknown", (told,))})]
     events = [event for trace in traces for event in trace]
-    return events, [_checked(RaftInvariants(traces), history, budget)]
+    if share == 1.0:
+        return events, [_checked(RaftInvariants(traces), history, budget)]
+    verdict = _checked(RaftInvariants(traces, cut={event.node for event in events}), history, budget)
+    total = sum(sizes.values()) >> 20
+    told = f"Raft's invariants were judged over the first {TRACE_BYTES_MAX >> 20} of {total} MB of the nodes' traces"
+    told += "; a shorter run, or one without traces, is judged whole"
+    return events, [verdict, Verdict("raft-traces", {Axis.COVERAGE: Finding("unknown", (told,))})]
+
+
+def _beginning(lines: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Yield lines up to so many bytes in all, whole ones only."""
+    for line in lines:
+        limit -= len(line)
+        if limit < 0:
+            return
+        yield line
 
 
 def _dumped(folder: Path, nodes: Sequence[str]) -> list[Verdict]:
@@ -102,14 +116,24 @@ def _dumped(folder: Path, nodes: Sequence[str]) -> list[Verdict]:
         return [Verdict(NAME, {Axis.HARNESS: Finding("unknown", (told,))})]
 
 
-def _explained(verdict: Verdict, history: History, workload: Workload, traces: Sequence[TraceEvent]) -> Verdict:
+def _origin(run: Mapping[str, Any]) -> int | None:
+    """Return where the run began on the nodes' clock; None where it was not recorded, or each host has its own."""
+    told, backend = run.get("origin_ns"), run.get("backend")
+    if isinstance(backend, Mapping) and backend.get("name") == "ssh":
+        return None
+    return told if isinstance(told, int) and not isinstance(told, bool) else None
+
+
+def _explained(
+    verdict: Verdict, history: History, workload: Workload, traces: Sequence[TraceEvent], origin: int | None
+) -> Verdict:
     """Return `verdict` with its anomalies explained; as it is when that breaks."""
     if not verdict.anomalies or workload.model not in MODELS:
         return verdict
     try:
         from capsize.checker.explain import explained
 
-        told = explained(verdict, history, MODELS[workload.model](), traces=traces)
+        told = explained(verdict, history, MODELS[workload.model](), traces=traces, origin=origin)
     except Exception:  # what was found stands, explained or not
         log.exception("the anomalies were not explained")
         return verdict

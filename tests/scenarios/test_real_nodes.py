@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from capsize import judging
 from capsize.checker.trace import Entry, TraceEvent, causal_order, parse_trace
 from capsize.config import RunConfig
 from capsize.history import load_history
+from capsize.judging import judge
 from capsize.runner import Finished, run
+from capsize.verdict import Axis
 
 
 def traced(folder: Path) -> list[TraceEvent]:
@@ -66,3 +69,16 @@ def test_its_client_was_not_told_that_it_was_done(crashed: Finished) -> None:
 def last_append(events: list[TraceEvent]) -> Entry:
     """Return the last entry that a node appended before it died."""
     return next(event for event in reversed(events) if event.ev == "append").entries()[-1]
+
+
+def test_of_traces_that_are_too_long_the_beginning_is_judged_and_the_verdict_says_so(
+    crashed: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = judge(crashed.folder).figures["raft-invariants"]["events"]
+    size = sum(path.stat().st_size for path in crashed.folder.glob("nodes/*/trace.jsonl"))
+    monkeypatch.setattr(judging, "TRACE_BYTES_MAX", size // 2)
+    verdict = judge(crashed.folder)
+    assert verdict.valid == "unknown"
+    assert verdict.axes[Axis.SAFETY].valid is True
+    assert "were judged over the first" in " ".join(verdict.axes[Axis.COVERAGE].because)
+    assert whole * 0.2 < verdict.figures["raft-invariants"]["events"] < whole * 0.8

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import replace
 
 import pytest
 
+from capsize.checker.invariants import RaftInvariants
+from capsize.checker.trace import TraceEvent
 from capsize.simulator.run import Plan, simulate
+from capsize.simulator.subject import subject
 
 RUNS = int(os.environ.get("CAPSIZE_SIMULATED_RUNS", "12"))
 
@@ -41,3 +45,27 @@ def test_a_run_without_faults_judges_what_it_can_and_names_the_rest() -> None:
 @pytest.mark.parametrize("nodes", [1, 3, 4, 5])
 def test_clusters_of_every_size_run(nodes: int) -> None:
     assert simulate(Plan(7, nodes=nodes, faults=4, operations=80, length_ms=5_000)).verdict.valid is True
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_traces_that_are_cut_anywhere_raise_no_alarm(seed: int) -> None:
+    """Of a long run only the beginnings are judged, cut where it happens: what is judged has all its causes."""
+    outcome = simulate(replace(Plan.varied(seed, operations=120), record=True))
+    by_node: dict[str, list[TraceEvent]] = {}
+    for event in outcome.recorded or ():
+        by_node.setdefault(event.node, []).append(event)
+    rng = random.Random(seed)
+    traces = [events[: rng.randint(len(events) // 4, len(events))] for events in by_node.values()]
+    verdict = RaftInvariants(traces, cut=by_node).check()
+    assert verdict.anomalies == ()
+    assert 0 < verdict.figures["events"] < outcome.events
+
+
+def test_what_is_broken_before_the_cut_is_still_found() -> None:
+    plan = Plan.varied(4, operations=200, nodes=3, subject=subject(["quorum.minority"]))
+    outcome = simulate(replace(plan, record=True))
+    assert outcome.recorded
+    names = {event.node for event in outcome.recorded}
+    traces = [[event for event in outcome.recorded if event.node == name] for name in names]
+    verdict = RaftInvariants([events[: len(events) * 3 // 4] for events in traces], cut=names).check()
+    assert verdict.valid is False
