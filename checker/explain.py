@@ -65,11 +65,17 @@ def _on(key: Value) -> str:
     return "" if key is None else f" on key {plain(key)}"
 
 
-def explained(verdict: Verdict, history: History, model: Model[Any], *, traces: Sequence[TraceEvent] = ()) -> Verdict:
-    """Return `verdict` with every anomaly explained as far as that can be proven."""
+def explained(
+    verdict: Verdict, history: History, model: Model[Any], *,
+    traces: Sequence[TraceEvent] = (), origin: int | None = None,
+) -> Verdict:
+    """Return `verdict` with every anomaly explained as far as that can be proven.
+
+    `origin` is where the history began on the clock of `traces`, in nanoseconds, where that is known.
+    """
     if not any(anomaly.name == RENAMED for anomaly in verdict.anomalies):
         return verdict
-    around = Surroundings.of(history, traces)
+    around = Surroundings.of(history, traces, origin)
     told = [
         (one, explain(one, history, model, around) if number < MOST_EXPLAINED else one)
         for number, one in enumerate(verdict.anomalies)

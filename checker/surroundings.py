@@ -41,10 +41,13 @@ class Surroundings:
     placed: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, history: History, traces: Sequence[TraceEvent] = ()) -> Surroundings:
-        """Gather what is known around `history`; linear, and a sort of the events that matter."""
+    def of(cls, history: History, traces: Sequence[TraceEvent] = (), origin: int | None = None) -> Surroundings:
+        """Gather what is known around `history`; linear, and a sort of the events that matter.
+
+        `origin` is where the run began on the traces' clock, where that was recorded; else the answers tell it.
+        """
         told = [event for event in traces if event.ev in _TOLD]
-        placed = origin_ns(history, told) if told else None
+        placed = (origin, 0) if origin is not None else origin_ns(history, told) if told else None
         return cls(landed_faults(history.faults), tuple(sorted(told, key=lambda event: event.mono)), placed)
 
 
