@@ -24,7 +24,7 @@ from capsize.checker.general import decide_general
 from capsize.checker.models import CasRegister, KeyValue, Model, Register
 from capsize.checker.outcome import Exhausted, Illegal, Legal, Outcome
 from capsize.checker.strings_kernel import GROW_STATES, SPLIT_READINGS, WRITTEN_ONCE
-from capsize.checker.unique import ILLEGAL, UNPLACED, VALID, Contradiction, judge_unique
+from capsize.checker.unique import ILLEGAL, UNPLACED, VALID, Contradiction, UniqueAnswer, judge_unique
 from capsize.checker.unique_kernel import JUDGE_UNIQUE
 from capsize.history import History
 from capsize.op import Value
@@ -81,7 +81,7 @@ def judge_keys(
     columns, appends = encoded
     judged, unplaced, in_slots = _judge_unique_keys(history, columns, appends)
     if len(judged) < len(columns.keys):
-        judged |= _first_try(history, columns, in_slots, appends, judged, model, budget)
+        judged |= _first_try(history, columns, in_slots, unplaced, appends, judged, model, budget)
     left = [number for number in range(len(columns.keys)) if number not in judged]
     if progress is not None and judged:
         progress(len(judged), len(columns.keys))
@@ -98,7 +98,7 @@ def _search(
     model: Model[Any],
     columns: KeyColumns,
     appends: Any,
-    unplaced: dict[int, Automaton],
+    unplaced: KeyColumns | None,
     judged: dict[int, KeyOutcome],
     left: list[int],
     budget: Budget,
@@ -119,8 +119,10 @@ def _search(
         budget = replace(budget, steps=STEPS_DEFAULT * HARD_KEYS // len(left))
 
     def one(number: int) -> KeyOutcome:
-        if number in unplaced:
-            answer = judge_frontier(unplaced[number], budget, legal_only=True)
+        if unplaced is not None and bool(np.any(unplaced.key == number)):
+            settled = np.flatnonzero(unplaced.key == number)
+            told = register_automaton(unplaced, settled, int(unplaced.initial[number]), history.table)
+            answer = judge_frontier(told, budget, legal_only=True)
             if answer.valid is True:
                 return KeyOutcome(columns.keys[number], FRONTIER, Legal(None, answer.steps, answer.peak_bytes))
         return _judge_searching(history, model, columns, number, built[number], budget)
@@ -157,15 +159,10 @@ def _in_parallel(
 
 def _judge_unique_keys(
     history: History, columns: KeyColumns, appends: Any
-) -> tuple[dict[int, KeyOutcome], dict[int, Automaton], KeyColumns | None]:
-    """Return the outcome of each key that the linear engine decides, an automaton for each unplaced one, the slots.
-
-    That automaton says what unique values imply: pending operations that were seen return when they were seen, and
-    those that were not are left out. So it may prove the key legal, but not illegal.
-    """
+) -> tuple[dict[int, KeyOutcome], KeyColumns | None, KeyColumns | None]:
+    """Return the outcome of each key that the linear engine decides; what it says of unplaced keys; all in slots."""
     rows = history.columns.row
     judged: dict[int, KeyOutcome] = {}
-    unplaced: dict[int, Automaton] = {}
     possible = np.ones(len(columns.keys), dtype=bool)
     if bool(appends.any()):
         chained = unchain(columns, appends, history.table)
@@ -175,7 +172,7 @@ def _judge_unique_keys(
             witness = _rows_of_items(columns, pair, rows)
             judged[number] = KeyOutcome(columns.keys[number], UNIQUE, Illegal("two-predecessors", witness))
         if not bool(possible.any()):
-            return judged, unplaced, None
+            return judged, None, None
         if not bool(possible.all()):
             columns = columns.take(np.flatnonzero(possible[columns.key]))
     in_slots = slotted(columns)
@@ -190,12 +187,25 @@ def _judge_unique_keys(
             witness = tuple(int(rows[columns.row[row]]) for row in found.operations)
             illegal = Illegal(found.rule, witness, _reason(columns, found, rows))
             judged[number] = KeyOutcome(columns.keys[number], UNIQUE, illegal)
-        elif status == UNPLACED:
-            until = np.where(in_slots.ret < 0, answer.seen_until, in_slots.ret)
-            settled = np.flatnonzero((in_slots.key == number) & (until >= 0))
-            told = replace(in_slots, ret=until)
-            unplaced[number] = register_automaton(told, settled, int(in_slots.initial[number]), history.table)
-    return judged, unplaced, in_slots
+    unplaced = np.array(answer.status) == UNPLACED
+    unplaced &= possible
+    return judged, _settled(in_slots, answer, unplaced) if bool(unplaced.any()) else None, in_slots
+
+
+def _settled(columns: KeyColumns, answer: UniqueAnswer, keys: Any) -> KeyColumns:
+    """Return the operations of `keys` that took effect, and say of each that never returned when it must have.
+
+    What unique values imply: pending operations that were seen return just before who saw them did, and those that
+    were not are left out. So an order of these is an order of all, but there may be others.
+    """
+    pending = columns.ret < 0
+    until = np.where(pending, answer.seen_until, columns.ret)
+    kept = np.flatnonzero(keys[columns.key] & (until >= 0))
+    told = columns.take(kept)
+    order = np.argsort(np.concatenate([2 * told.call, 2 * until[kept] - pending[kept]]), kind="stable")
+    position = np.empty(len(order), dtype=np.int64)
+    position[order] = np.arange(len(order))
+    return replace(told, call=position[: len(kept)], ret=position[len(kept) :])
 
 
 def _reason(columns: KeyColumns, found: Contradiction, rows: Ints) -> dict[str, Any]:
@@ -225,6 +235,7 @@ def _first_try(
     history: History,
     columns: KeyColumns,
     in_slots: KeyColumns | None,
+    unplaced: KeyColumns | None,
     appends: Any,
     judged: dict[int, KeyOutcome],
     model: Model[Any],
@@ -235,8 +246,14 @@ def _first_try(
     wanted[list(judged)] = False
     tries: list[tuple[KeyColumns, Any, Appends]] = []
     found: dict[int, KeyOutcome] = {}
-    if in_slots is not None and bool(np.any(wanted & ~appends)):
-        tries.append((observed_states(in_slots), wanted & ~appends, NO_APPENDS))
+    registers = wanted & ~appends
+    if unplaced is not None:
+        keys = np.zeros(len(wanted), dtype=bool)
+        keys[unplaced.key] = True
+        tries.append((observed_states(unplaced), keys, NO_APPENDS))
+        registers &= ~keys
+    if in_slots is not None and bool(registers.any()):
+        tries.append((observed_states(in_slots), registers, NO_APPENDS))
     if bool(np.any(wanted & appends)):
         strings = string_states(columns, wanted & appends, model.init(), history.table)
         if strings is not None:
