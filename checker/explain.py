@@ -66,8 +66,12 @@ def _on(key: Value) -> str:
 
 
 def explained(
-    verdict: Verdict, history: History, model: Model[Any], *,
-    traces: Sequence[TraceEvent] = (), origin: int | None = None,
+    verdict: Verdict,
+    history: History,
+    model: Model[Any],
+    *,
+    traces: Sequence[TraceEvent] = (),
+    origin: int | None = None,
 ) -> Verdict:
     """Return `verdict` with every anomaly explained as far as that can be proven.
 
@@ -164,6 +168,7 @@ def _proven(case: Case, model: Model[Any], start: Sequence[Operation]) -> Found 
             return found
         beside = _writers_of(case, model)
         told = (*_plainly(case, model), beside)
+        told[1].append("No other operation can have brought what they found.")
         told[1].extend(f"Before that, {case.told(op)}." for op in beside)
     name, sentences, context = told
     return Found(name, sentences + _weakened(case), proof, model, tuple(context))

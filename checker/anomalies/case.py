@@ -102,6 +102,8 @@ class Case:
         what = "the key" if op.f == "delete" else short(value[0] if value else op.value)
         if op.outcome == "info":
             wish = "be deleted" if op.f == "delete" else "be written"
+            if op.f == "cas" and observed(op):
+                wish = f"be set by compare-and-set where {short(observed(op)[0])} is"
             return f"{who} asked{self.at(op.call_ns)} that {what} {wish}{to}, and never learnt the outcome ({about})"
         if op.f == "cas" and op.result is False:
             assert isinstance(op.value, tuple)

@@ -56,6 +56,26 @@ def test_an_invalid_history_says_why(folder: Path, capsys: pytest.CaptureFixture
     assert "read 5" in out
 
 
+def test_nothing_invisible_reaches_the_terminal_and_nothing_endless(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b[2J\u202e" + "x" * 100_000
+    events = [
+        {"process": 0, "type": "invoke", "f": "write", "value": "fine", "time_ns": 1},
+        {"process": 0, "type": "ok", "f": "write", "time_ns": 2},
+        {"process": 1, "type": "invoke", "f": "read", "time_ns": 3},
+        {"process": 1, "type": "ok", "f": "read", "result": evil, "time_ns": 4},
+    ]
+    lines = [orjson.dumps(event) for event in ({"capsize": "history", "version": 1}, *events)]
+    (tmp_path / "evil.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    assert check(tmp_path / "evil.jsonl") == 1
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "\\u001b[2J" in out
+    assert max(map(len, out.splitlines())) < 5_000
+
+
 def test_a_history_in_which_nothing_succeeded_is_unknown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(folder / "nothing.edn") == 2
     assert "no operation succeeded: the history proves nothing" in capsys.readouterr().out

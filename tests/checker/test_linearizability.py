@@ -11,6 +11,7 @@ from capsize.checker.models import CasRegister, KeyValue, Register
 from capsize.checker.watch import Watch
 from capsize.history import History
 from capsize.op import Operation
+from capsize.verdict import Axis
 
 from .scripts import history
 
@@ -87,3 +88,9 @@ def test_a_watch_stops_at_the_first_anomaly() -> None:
     assert 43 <= heard[0] <= 60
     assert watch.verdict is not None
     assert watch.verdict.valid is False
+
+
+def test_a_key_is_named_once_by_the_axis_and_not_again_by_the_anomaly() -> None:
+    verdict = check_linearizable(history("w:1 |--|\nw:2      |--|\nr->1           |--|", key=7), Register())
+    assert verdict.axes[Axis.SAFETY].because[0].startswith("key 7: ")
+    assert not any(line.startswith("key 7") for line in verdict.anomalies[0].because)

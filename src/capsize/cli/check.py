@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BIG_BYTES = 64 << 20
 """A file that takes long enough to read that a person should be told."""
 SAY_EVERY_S = 5.0
+LONGEST_LINE = 4_000
 
 BudgetText = Annotated[
     str,
@@ -115,10 +116,12 @@ def parse_budget(text: str) -> Budget | None:
 
 
 def _print(one: Judged) -> None:
-    for line in one.lines():
-        print(line, flush=True)
+    from capsize.report.plain import visible
+
+    for line in one.lines():  # values are written by the system under test: nothing invisible reaches the terminal
+        print(visible(line, LONGEST_LINE), flush=True)
     if one.error:
-        print(f"capsize: {one.error}", file=sys.stderr, flush=True)
+        print(visible(f"capsize: {one.error}", LONGEST_LINE), file=sys.stderr, flush=True)
 
 
 def _tally(judged: Sequence[Judged]) -> str:
