@@ -36,8 +36,8 @@ seconds; sizes 3 to 5, batches of 1 to 128, snapshots often and never) and all {
 *Expectation* is a scenario's own check of its course.
 
 **{found} of {bugs} bugs caught** ({by_judges} by the judges, the others only by a scenario's expectation);
-{random} of them by random runs. {controls} of {all_controls} negative controls, which a judge of safety must not
-accuse, stayed green; the clean core raised **{alarms}** in {runs} random runs and {scenarios} scenarios.
+{random} of them by random runs. {controls} of {all_controls} negative controls were not accused of broken safety (they
+are harmless to it); the clean core raised **{alarms}** in {runs} random runs and {scenarios} scenarios.
 {missed}
 """
 
@@ -124,7 +124,7 @@ def _simulator_words(score: Simulated, *, operations: int = 300) -> str:
         bugs=len(bugs),
         by_judges=sum(row.by_judges for row in found),
         random=sum(row.caught > 0 for row in found),
-        controls=sum(not row.found for row in controls),
+        controls=sum(not row.accused for row in controls),
         all_controls=len(controls),
         alarms="no alarm" if clean is not None and not clean.found else "ALARMS",
         missed=_not_caught(row.name for row in bugs if not row.found),

@@ -10,7 +10,7 @@ from capsize.checker.invariants import INVARIANTS
 from capsize.cli.mutants import mutants
 from capsize.raft.mutants import MUTANTS
 from capsize.simulator import run, stage
-from capsize.simulator.score import CLEAN_NAME, all_names, examine, score
+from capsize.simulator.score import CLEAN_NAME, Row, all_names, examine, score
 from capsize.track_record import Simulated, page
 from capsize.verdict import Axis, Finding, Verdict
 
@@ -125,3 +125,10 @@ def test_the_command_prints_the_score(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_missed_bug_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert mutants(only=["commit.old_term"], runs=0, scenario=["first_election"]) == 1
     assert "MISSED commit.old_term" in capsys.readouterr().out
+
+
+def test_a_control_is_accused_by_broken_safety_only() -> None:
+    slow = Row("c", "harmless", True, 3, 1, {"did-not-recover": 1})
+    assert slow.as_it_should
+    assert not Row("c", "harmless", True, 3, 1, {"I1": 1}).as_it_should
+    assert not Row(CLEAN_NAME, "nothing", False, 3, 1, {"did-not-recover": 1}).as_it_should

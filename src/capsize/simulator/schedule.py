@@ -163,8 +163,7 @@ class Nemesis:
             self._remount(name)
             world.resume(name)
         world.start()
-        for name in sorted(self._removed):
-            self._take_in(name)
+        self._keep_members()
 
     def _strike(self, number: int, step: Step) -> None:
         world = self.world
@@ -249,6 +248,17 @@ class Nemesis:
             node.disk_dead = False
             self.world.kill(name, power=True)
             self.world.start([name])
+
+    def _keep_members(self) -> None:
+        """From now on, take in whoever does not vote: a removal may come late, from a leader that was paused."""
+        for name in self.world.names:
+            if name not in self._began and not self._votes(name):
+                self._take_in(name)
+        self.world.after(ASK_AGAIN_MS * MS, self._keep_members)
+
+    def _votes(self, name: str) -> bool:
+        leader = self.world.leader
+        return leader is not None and name in self.world.core(leader).configuration.voters
 
     def _take_in(self, name: str) -> None:
         """Ask whoever leads to take a removed server in again, first as a learner, until it votes; once at a time."""

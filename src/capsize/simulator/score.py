@@ -48,9 +48,17 @@ class Row:
         return self.by_judges or bool(self.directed)
 
     @property
+    def accused(self) -> bool:
+        """Whether anything but time told against it: controls are harmless to safety, not always to liveness."""
+        told = set(self.random).union(*self.directed.values())
+        return bool(told - {"did-not-recover"})
+
+    @property
     def as_it_should(self) -> bool:
-        """Whether the bug was found, or the control was not accused."""
-        return self.found != (self.control or self.name == CLEAN_NAME)
+        """Whether the bug was found, the control not accused, and nothing at all found of the clean core."""
+        if self.control:
+            return not self.accused
+        return self.found != (self.name == CLEAN_NAME)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON."""
