@@ -27,6 +27,8 @@ class ReadIndex(Rule):
         self.asked: dict[tuple[str, str | None, str], deque[TraceEvent]] = {}
         """By leader, by the node whose client reads (None: the leader's own), and the read's name; a request that
         arrives twice is asked twice."""
+        self.tells: dict[str, bool] = {}
+        """Nodes that are known to tell when they take a read's index."""
         self.rounds_sent: dict[str, tuple[int, int, TraceEvent]] = {}
         self.answered: dict[str, tuple[int, dict[str, int]]] = {}
         """By leader: its term, and the newest round that each other node answered in it."""
@@ -48,6 +50,7 @@ class ReadIndex(Rule):
         rid, state = event.x.get("rid"), event.state
         if rid is None:
             return
+        self.tells[event.node] = True
         self.asked.setdefault((event.node, event.x.get("origin"), rid), deque()).append(event)
         self.checks += 1
         number, sent = event.x.get("round"), self.rounds_sent.get(event.node)
@@ -72,6 +75,13 @@ class ReadIndex(Rule):
         elif kind == "RIR" and message.get("ok"):
             rid = message.get("rid", "")
             asked = self._take(event.node, message["to"], rid) or self._take(event.node, None, rid)
+            if asked is None and event.node in self.tells:
+                self.checks += 1
+                self.report(
+                    f"{event.node} confirmed read {rid} of {message['to']}, for which it had taken no index: no round "
+                    "of acknowledgements began after the read came",
+                    event,
+                )
             if asked is not None:
                 self._confirmed(event, replica, asked, message.get("idx"))
                 if asked.state.term != event.state.term:

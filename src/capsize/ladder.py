@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from capsize.config import RunConfig
-from capsize.errors import AdapterError, CapsizeError, StoreError
+from capsize.errors import CapsizeError, StoreError
 from capsize.interrupts import EndedEarly
 from capsize.runner import Finished, OpenPlace, open_real, run
 from capsize.store import explained
 from capsize.verdict import Axis, Verdict
 
 CLEAN = "(clean)"
-BY_TIME = frozenset({"did-not-recover", "never-ready"})
+BY_TIME = frozenset({"did-not-recover"})
 CALMER = {"election_timeout_ms": "300-600", "heartbeat_ms": "50"}
 HASTY = {"election_timeout_ms": "150-300", "heartbeat_ms": "30"}
 TRUSTING = {"pre_vote": "off", "protect_leader": "off", "check_quorum": "off"}
@@ -183,7 +183,7 @@ def climb(
 def _tried(
     rung: Rung, name: str, seed: int, backend: str, store: Path, open_place: OpenPlace, stamp: Mapping[str, str]
 ) -> Try:
-    """Try; what only time told against it (it did not recover, it never served) counts if it happens again.
+    """Try; what only time told against it (it did not recover) counts if it happens again.
 
     A machine that is too busy looks like that, too.
     """
@@ -205,8 +205,6 @@ def _try(
     try:
         finished = run(config, store, argv=(config.command(),), open_place=open_place)
         checks = found_by(finished.verdict, rung)
-    except AdapterError as never_ready:  # it was started on a sound place, and never took a write
-        checks, error = ("never-ready",), str(never_ready)
     except EndedEarly:
         raise
     except CapsizeError as problem:

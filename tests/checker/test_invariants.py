@@ -295,3 +295,15 @@ def test_a_server_that_acknowledged_nothing_is_made_no_voter() -> None:
     assert "made n3 a voter, which had acknowledged nothing" in anomaly.because[0]
     caught_up = "n3 send AER>n1 #b ok idx=1 term=1\nn1 recv #b\n"
     assert judge(start + caught_up + promoted, "I18").valid is True
+
+
+def test_a_read_is_not_confirmed_without_having_been_taken_on() -> None:
+    """Thesis §6.4: its index is taken, then a round begins; a leader that says when it does so must always do so."""
+    told = (
+        "n1 become_leader term=2\nn1 read_index rid=r1 origin=n2 index=5 round=2\nn1 send RIR>n2 #a ok idx=5 rid=r1\n"
+        "n1 send RIR>n2 #b ok idx=5 rid=r2"
+    )
+    (anomaly,) = judge(told, "I19").anomalies
+    assert "confirmed read r2 of n2, for which it had taken no index" in anomaly.because[0]
+    silent = "n1 become_leader term=2\nn1 send RIR>n2 #b ok idx=5 rid=r2"
+    assert judge(silent, "I19").anomalies == ()
