@@ -11,7 +11,8 @@ Polls see a node a few times a second, so most of what happens is between them; 
 Only an answer that was given twice in a row counts for who leads: a node may put role and term together from two
 moments, but nothing from between two equal answers is torn. A term that a node was merely in may be forgotten with the
 power, before anything was promised in it; that is counted (`terms_lower_after_restart`) and not held against it. A node
-that was wiped, or left and came back as a new member, begins anew.
+that was wiped, or left and came back as a new member, begins anew. Where the polled term is that of the last entry
+applied (`term_lags`; etcd), a new leader may go on naming an old term, and terms prove nothing.
 """
 
 from __future__ import annotations
@@ -122,10 +123,11 @@ class _Judge:
         known = self.nodes.setdefault(said.node, Known())
         if known.last is not None and self._is_new(said.node, known.last.time_ns, said.time_ns):
             known = self.nodes[said.node] = Known()
-        self._term(known, said)
         self._indexes(known, said)
-        if said.leads:
-            self._leads(known, said)
+        if not said.line.get("term_lags"):
+            self._term(known, said)
+            if said.leads:
+                self._leads(known, said)
         if said.term is not None and self.highest is not None and said.seen >= CONFIRMED:
             lowest = known.lowest_since.get(self.highest.time_ns, said.term)
             known.lowest_since[self.highest.time_ns] = min(lowest, said.term)

@@ -29,6 +29,8 @@ class NodeStatus:
     last_index: int | None = None
     base_index: int | None = None
     """Up to where a snapshot has replaced the log."""
+    term_lags: bool = False
+    """Whether the term is that of the last entry applied, so that a new leader may still name an old one."""
 
 
 class System(ABC):

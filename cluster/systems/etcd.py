@@ -122,6 +122,7 @@ class Etcd(System):
             node.name,
             role="leader" if leader == me else "follower",
             term=int(said["raftTerm"]),
+            term_lags=True,  # etcd sets it when it applies an entry, and who leads when it is elected
             leader=self._members.get(leader),
             commit_index=int(said["raftIndex"]),
             applied_index=int(said["raftAppliedIndex"]),

@@ -85,7 +85,7 @@ class Observer:
         again = before is not None and _alike(before, status) and not shrank
         self._times[status.node] = self._times.get(status.node, 0) + 1 if again else 1
         if self._times[status.node] <= SEEN_MOST:
-            told = {word: value for word, value in asdict(status).items() if value is not None}
+            told = {word: value for word, value in asdict(status).items() if value is not None and value is not False}
             more = {"before": shrank} if shrank else {}
             self._recorder.nemesis("status", {**told, "seen": self._times[status.node], **more})
 

@@ -34,6 +34,11 @@ def test_a_change_is_recorded_with_its_confirmation_and_then_no_more() -> None:
     ]  # fmt: skip
 
 
+def test_a_term_that_lags_is_recorded_as_one() -> None:
+    lines = heard(NodeStatus("n1", role="follower", term=0, term_lags=True))
+    assert lines == [("status", {"node": "n1", "role": "follower", "term": 0, "term_lags": True, "seen": 1})]
+
+
 def test_an_index_that_shrank_is_recorded_with_what_it_was() -> None:
     lines = heard(*[NodeStatus("n1", role="follower", term=2, commit_index=index) for index in (5, 6, 700, 9)])
     assert lines[-1] == (

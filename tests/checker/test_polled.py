@@ -86,6 +86,13 @@ def test_a_vote_that_was_destroyed_on_a_disk_may_be_given_twice() -> None:
     assert names(judged(*leads("n1", 2), *fault("torn-tail", "n3"), *leads("n2", 2))) == ["two-leaders-in-a-term"]
 
 
+def test_a_term_that_lags_behind_proves_nothing() -> None:
+    # etcd names the term of the last entry it applied: a new leader that cannot commit yet still names the old one.
+    lagging = [says("n2", "leader", 2, seen, term_lags=True) for seen in (1, 2)]
+    before = [says("n1", "leader", 2, seen, term_lags=True) for seen in (1, 2)]
+    assert names(judged(*before, *lagging, *fault("kill", "n1"), says("n1", "follower", 1, term_lags=True))) == []
+
+
 def test_role_and_term_from_two_moments_prove_nothing() -> None:
     # n1 steps down in term 3, where n2 leads: one answer mixes its old role with the new term.
     assert names(judged(*leads("n1", 2), says("n1", "leader", 3), says("n1", "follower", 3), *leads("n2", 3))) == []
