@@ -3,7 +3,8 @@
     python bench/checker.py [--suite FOLDER] [--only PART OF A NAME] [--no-store]
 
 Measured per history: reading the file; the first judgement in the process, kernels loaded from disk; the best of three
-further ones (warm); the peak memory of the whole process, and of the judgement beyond what was loaded.
+further ones (warm, all kernels loaded); the peak memory of the whole process up to the first verdict, and how much of
+it the judgement added to what was loaded.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def judge_one(path: Path) -> dict[str, Any]:
         "load_s": loaded - imported,
         "first_s": first,
         "warm_s": warm,
-        "peak_mb": _peak_mb(),
+        "peak_mb": rss_after,
         "judge_mb": rss_after - rss_before,
     }
 
@@ -145,6 +146,25 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
     if unique:
         slowest = max(unique, key=lambda row: row["first_s"])
         lines.append(f"Unique values: at most {slowest['first_s']:.2f} s of judging ({slowest['name']}).")
+        lines += _growth(judged)
+    return lines
+
+
+def _growth(rows: list[dict[str, Any]]) -> list[str]:
+    """Say how time and memory per operation grow with the length, on the unique values of many keys."""
+    lines: list[str] = []
+    for stem in ("kv_c10_uniq_p0_{}_ok", "kv_c10_uniq_p5_{}_ok"):
+        found = {row["name"]: row for row in rows}
+        sizes = [found[name] for size in ("10k", "100k", "1m") if (name := stem.format(size)) in found]
+        if len(sizes) == 3:
+            told = ", ".join(f"{row['warm_s'] / row['operations'] * 1e9:.0f}" for row in sizes)
+            last = sizes[-1]
+            lines.append(
+                f"{stem.format('*')}: {told} ns an operation at 10k, 100k, 1m, warm (a factor of "
+                f"{last['warm_s'] / last['operations'] / (sizes[0]['warm_s'] / sizes[0]['operations']):.1f}); at 1m "
+                f"{last['judge_mb'] * (1 << 20) / last['operations']:.0f} bytes an operation beyond what was loaded, "
+                f"the compiler's included; read in {last['load_s']:.2f} s, judged in {last['first_s']:.2f} s at first."
+            )
     return lines
 
 

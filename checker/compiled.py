@@ -78,7 +78,7 @@ def _compile(function: Callable[..., Any], helpers: tuple[str, ...]) -> Callable
     scope = dict(function.__globals__)
     for name in helpers:
         # Bound in order: a helper may call those before it.
-        scope[name] = numba.njit(cache=True, nogil=True)(_with_globals(scope[name], scope))
+        scope[name] = numba.njit(cache=True, nogil=True, forceinline=True)(_with_globals(scope[name], scope))
     compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True)(_with_globals(function, scope))
     return compiled
 
