@@ -211,7 +211,7 @@ def _by_owner(case: Case) -> list[str]:
             holder = op
         else:
             return [
-                f"If everyone releases only what he holds himself, two held it much earlier: {case.told(holder)}; "
+                f"If everyone releases only what he holds himself, two held it earlier: {case.told(holder)}; "
                 f"{case.told(op)}, before {name(holder)} had asked to release it."
             ]
     return []
