@@ -185,7 +185,8 @@ class _Reader:
         late = value.get("late_ms", list(Weather().late_ms))
         if not isinstance(late, list) or len(late) != 2 or not all(type(part) is int for part in late):
             raise self.error("weather.late_ms", "[low, high] in milliseconds", late)
-        return Weather(**{**value, "late_ms": (late[0], late[1])})
+        loss, doubled, overtaken = (float(value.get(name, 0)) for name in known[:3])
+        return Weather(loss, doubled, overtaken, (late[0], late[1]))
 
     def setting(self, name: str) -> Any:
         """Return a setting of the same kind as its default."""

@@ -143,9 +143,10 @@ class Server:
 
     def trace_applied(self) -> None:
         """Note what was applied since the last event, in one event: entries, and the state hash after each."""
-        entries, hashes = zip(*self._applied, strict=True)
+        entries = [entry for entry, _ in self._applied]
+        hashes = [digest for _, digest in self._applied]
         self._applied.clear()
-        more = {"hashes": list(hashes)} if len(hashes) > 1 else None
+        more = {"hashes": hashes} if len(hashes) > 1 else None
         self.effects.trace.append(("apply", self.traced_state(), None, entries, hashes[-1], more))
 
     def traced_state(self) -> State:

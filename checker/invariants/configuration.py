@@ -91,7 +91,7 @@ class Configurations(Rule):
         """One event for each configuration of a batch: all but the last are steps on the way."""
         at, stack, cfg = event.x.get("index"), self.stacks.get(event.node), event.state.cfg
         newest = _newest(replica)
-        if isinstance(at, int) and stack == [] and cfg is not None:
+        if isinstance(at, int) and stack is not None and not stack and cfg is not None:
             stack.append((at, cfg, event))
         elif isinstance(at, int) and stack and cfg is not None and stack[-1][0] < at < newest:
             self.checks += 1

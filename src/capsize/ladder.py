@@ -109,7 +109,8 @@ class Try:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Try:
         """Return the try of such a line."""
-        return cls(**{**data, "checks": tuple(data["checks"])})
+        given: dict[str, Any] = {**data, "checks": tuple(data["checks"])}
+        return cls(**given)
 
 
 @dataclass(frozen=True, slots=True)
