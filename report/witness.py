@@ -176,6 +176,9 @@ def _moment(event: dict[str, Any], origin: int | None) -> Moment:
             told.append(value_text(event[name], 160))
     mono = event.get("mono")
     time = f"{(mono - origin) / 1e9:.3f}" if isinstance(mono, int) and origin is not None else ""
+    if mono is None:  # what a node said when it was polled has no time but that
+        polled = re.search(r"\bat (\d{1,9}\.\d{3}) s\b", str(event.get("ev")))
+        time = polled.group(1) if polled else ""
     return Moment(
         time if not time.startswith("-") else "before", visible(str(event.get("node", "?")), 40), " · ".join(told),
         ", ".join(word for word in words if word), event,

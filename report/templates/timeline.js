@@ -34,6 +34,7 @@ function layOut() {
     bandLanes[lane] = Math.max(bandLanes[lane], end + END * 0.02);
     return { fault, end, lane };
   });
+  for (const band of bands) band.next = Math.min(...bands.filter((other) => other.lane === band.lane && other.fault.start > band.fault.start).map((other) => other.fault.start), END * 1.05);
 }
 
 const headHeight = () => AXIS + bandLanes.length * BAND + 3;
@@ -102,7 +103,7 @@ function paintHead(pen, width, head) {
     pen.fillRect(x, 2, 1.5, 14);
     if (x > left - 2) pen.fillText(fits(pen, name, room), x + 5, 9);
   });
-  for (const { fault, end, lane } of bands) {
+  for (const { fault, end, lane, next } of bands) {
     const x0 = xOf(fault.start, width);
     const x1 = Math.max(xOf(end, width), x0 + 4);
     if (x1 < left || x0 > width) continue;
@@ -117,7 +118,9 @@ function paintHead(pen, width, head) {
     pen.setLineDash([]);
     pen.fillStyle = ink.ink;
     const sign = fault.landed ? '' : fault.state === 'skipped' ? '– skipped: ' : `✗ ${fault.state}: `;
-    pen.fillText(`${sign}${fault.name} ${fault.targets.join(' ')}`, Math.max(x0, left) + 4, y + BAND / 2 - 1);
+    const from = Math.max(x0, left) + 4;                 // as far as the next one of its row
+    const text = fits(pen, `${sign}${fault.name} ${fault.targets.join(' ')}`, Math.min(xOf(next, width), width) - from - 2);
+    if (text) pen.fillText(text, from, y + BAND / 2 - 1);
   }
   pen.restore();
 }

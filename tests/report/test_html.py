@@ -225,3 +225,15 @@ def test_without_traces_the_lanes_show_what_the_nodes_said_when_polled(
     assert lanes["n2"].spans[1][:2] == (6_000_000, 9_000_000)
     assert lanes["n2"].marks[0][1] == "become_leader"
     assert "<h1>valid</h1>" in render(folder)
+
+
+def test_what_a_node_said_when_it_was_polled_leads_to_its_moment(build: Callable[..., Path], tmp_path: Path) -> None:
+    folder = build(tmp_path, "valid", pace_s=0.5)
+    verdict = json.loads((folder / "verdict.json").read_text())
+    said = {"node": "n2", "ev": "was polled at 9.161 s", "st": {"role": "L", "term": 2}}
+    verdict |= {"valid": False, "anomalies": [{"name": "two-leaders-in-a-term", "because": ["x"], "events": [said]}]}
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    page = render(folder)
+    assert '<a class="jump" href="#at-9.161">9.161 s</a>' in page
+    assert 'data-show="0"' in page
+    assert "split brain" in page
