@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -94,7 +94,7 @@ class Strike:
 
     # -- planning ----------------------------------------------------------------------------------------------
     @contextmanager
-    def _planned(self, until_ns: int) -> Iterator[Plan | None]:
+    def _planned(self, until_ns: int) -> Generator[Plan | None, None, None]:
         """Resolve the target and note what it costs until the end; None when it was skipped."""
         plan = self._plan(until_ns)
         try:
@@ -110,11 +110,13 @@ class Strike:
                 return None
         situation = self._situation(until_ns)
         rng = stream(stage.seed, "target", self.step.kind, self.step.nth)
+        cost: dict[str, Any] = {}
         with stage.planning:
             plan = fault.plan(situation, rng, stage.holds)
             if isinstance(plan, Plan):
                 gone = plan.targets if fault.impairs and not plan.cuts else ()
                 left = stage.holds.remains(plan.cuts, gone, voters=self._voters())
+                cost = {"cuts": drops(plan.cuts), "leaders_possible": list(left.leaders)} if plan.cuts else {}
                 if situation.quorum == "keep" and not left.quorum:
                     plan = Skip(f"no quorum would be left without {', '.join(plan.targets)}")
                 else:
@@ -123,10 +125,7 @@ class Strike:
             self._skip(plan.reason)
             return None
         self._told["targets"] = list(plan.targets)
-        detail: dict[str, Any] = {"leader": situation.leader, "term": situation.term}
-        if plan.cuts:
-            detail |= {"cuts": drops(plan.cuts), "leaders_possible": list(left.leaders)}
-        self._intent = detail
+        self._intent = {"leader": situation.leader, "term": situation.term, **cost}
         return plan
 
     def _situation(self, until_ns: int) -> Situation:
