@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from capsize.cluster.cleanup import cleanup
-from capsize.config import RunConfig, Tempo
+from capsize.config import RunConfig, Tempo, parse_options
 from capsize.errors import CapsizeError
 from capsize.nemesis.kinds import KINDS
 from capsize.origin import origin
@@ -59,7 +59,10 @@ def power_loss(seed: int, arguments: argparse.Namespace) -> list[RunConfig]:
 def storms(seed: int, arguments: argparse.Namespace) -> list[RunConfig]:
     """Six kinds of all that this place can do, drawn from the seed, each at random moments of 14 seconds."""
     tempo = Tempo(mix="storm", fault_interval=7.0, fault_duration="1-3", quiet_start=1.0)
-    config = RunConfig(seed=seed, time_limit_s=14.0, backend=arguments.backend, name="storms", tempo=tempo)
+    options = parse_options(arguments.opt)
+    config = RunConfig(
+        seed=seed, time_limit_s=14.0, backend=arguments.backend, name="storms", tempo=tempo, options=options
+    )
     able = possible(arguments.backend)
     chosen: list[str] = []
     for word in stream(seed, "storm").sample(able, len(able)):
@@ -117,6 +120,7 @@ def carry_out(what: str, config: RunConfig, arguments: argparse.Namespace) -> di
         "left_behind": cleanup([label], force=True),
         "folder": str(finished.folder),
         "repeat": config.command(),
+        "options": dict(config.options),
         "took_s": round(time.monotonic() - began, 1),
     }
 
@@ -239,6 +243,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
     parser.add_argument("--store", type=Path, default=Path("store/storms"))
     parser.add_argument("--backend", default="docker")
+    parser.add_argument("--opt", action="append", default=[], help="option of the system, for storms")
     arguments = parser.parse_args()
     if arguments.what == "table":
         write_table(arguments.store)
