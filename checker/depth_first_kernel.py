@@ -21,11 +21,6 @@ FAR = 10
 """The rank of a state from which nothing is known to lead to what is observed next."""
 
 
-def fits(kind: int, a: int, state: int) -> bool:
-    """Whether a read of `a`, or a compare-and-set that failed because the value was not `a`, answers as in `state`."""
-    return (kind == 0 and a == state) or (kind == 3 and a != state)
-
-
 def swapped(state: int, a: int, b: int) -> int:
     """The state after a compare-and-set from `a` to `b`; -2 if it cannot happen."""
     return b if state == a else -2
@@ -257,7 +252,7 @@ def find_orders(
                         tail = before[end_of_list]
                         before[op], behind[op] = tail, end_of_list
                         behind[tail], before[end_of_list] = op, op
-                        if fits(kind[op], a[op], state):
+                        if (kind[op] == 0 and a[op] == state) or (kind[op] == 3 and a[op] != state):
                             status[op] = 1
                             trail[height] = op * 4
                             height += 1
@@ -467,7 +462,7 @@ def find_orders(
             op = behind[end_of_list]
             while op != end_of_list:
                 if status[op] == 0:
-                    if fits(kind[op], a[op], state):
+                    if (kind[op] == 0 and a[op] == state) or (kind[op] == 3 and a[op] != state):
                         status[op] = 1
                         trail[height] = op * 4
                         height += 1
@@ -492,7 +487,7 @@ GROUP_EVENTS = Kernel(group_events)
 FIND_ORDERS = Kernel(
     find_orders,
     (
-        *("fits", "swapped", "may_be_covered", "within_reach"),
+        *("swapped", "may_be_covered", "within_reach"),
         *("follow", "distance", "outlook", "is_wanted", "is_last_chance", "is_first"),
     ),
 )
