@@ -1,7 +1,8 @@
 """Linearizability: each key judged by the fastest engine that applies to it.
 
 - `unique-values`: registers and maps whose values each have one writer; linear time (`unique_kernel`)
-- `frontier`: registers and maps with repeated values; the open operations only (`frontier_kernel`)
+- `frontier`: registers and maps with repeated values; one order tried first (`depth_first_kernel`), then the open
+  operations only (`frontier_kernel`)
 - `general`: any model, in plain Python (`general`)
 
 Keys are judged apart (locality: Herlihy & Wing 1990, theorem 1).
