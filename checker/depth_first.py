@@ -109,8 +109,12 @@ def _on_all_cores(
         parts = [np.isin(np.arange(len(wanted)), numbers[one::cores]) for one in range(min(cores, len(numbers)))]
     if len(parts) < 2:
         return _find(columns, grouped, wanted, appends, thrift, steps, compiled)
+
+    def try_part(part: npt.NDArray[np.bool_]) -> FirstTry:
+        return _find(columns, grouped, part, appends, thrift, steps, compiled)
+
     with ThreadPoolExecutor(len(parts)) as pool:
-        tries = list(pool.map(lambda part: _find(columns, grouped, part, appends, thrift, steps, compiled), parts))
+        tries = list(pool.map(try_part, parts))
     found = np.logical_or.reduce([one.found for one in tries])
     return FirstTry(found, np.add.reduce([one.steps for one in tries]), sum(one.bytes for one in tries))
 
