@@ -320,8 +320,11 @@ def judged(cluster: Cluster) -> list[str]:
 def test_triggers_chain_one_fault_behind_another_s_heal_and_behind_an_election(docker: Cluster) -> None:
     lines = play(
         docker,
-        json.dumps({"at_s": 0.2, "duration_s": 1.5, "name": "first", "fault": {"fault": "kill", "target": "leader"}}),
-        json.dumps({"when": {"leader": "any"}, "duration_s": 0.3, "kind": "elected", "fault": {"fault": "snapshot"}}),
+        json.dumps({"at_s": 0.2, "duration_s": 3, "name": "first", "fault": {"fault": "kill", "target": "leader"}}),
+        json.dumps({
+            "when": {"leader": "any"}, "duration_s": 0.3, "kind": "elected",
+            "fault": {"fault": "snapshot", "target": "all"},
+        }),
         json.dumps({
             "when": {"healed": "first", "delay_ms": 200}, "duration_s": 0.3, "kind": "later",
             "fault": {"fault": "pause-process", "target": "n1"},
@@ -333,7 +336,6 @@ def test_triggers_chain_one_fault_behind_another_s_heal_and_behind_an_election(d
     )  # fmt: skip
     order = [(word, value["phase"]) for word, value in lines]
     assert order.index(("elected", "intend")) > order.index(("kill", "inject"))
-    assert order.index(("elected", "intend")) < order.index(("kill", "heal"))
     assert order.index(("later", "intend")) > order.index(("kill", "heal-probe"))
     seen = {word: value["detail"].get("trigger") for word, value in lines if value["phase"] == "intend"}
     assert "is leader, term" in seen["logged"]["line"]
