@@ -30,6 +30,8 @@ PLAIN_WRITES = {"register": "write", "cas-register": "write", "kv": "put"}
 MOST_TRIED = 1_500
 """Operations of a key from which no proof is searched when the engine's own was not closed."""
 ORACLE = Budget(steps=200_000)
+STEPS_IN_ALL = 400_000
+"""Steps of the oracle spent on one proof, all its runs together; what has been reached by then is handed back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +94,31 @@ def smallest_proof(
     """Return the fewest operations found that are in themselves impossible; None if no proof was found.
 
     `start` is what an engine named; `everything` all operations on that key. One operation less, and the rest is
-    possible, or proves nothing. At most some thousand runs of the oracle on small histories.
+    possible, or proves nothing; unless `STEPS_IN_ALL` ended the search before.
     """
     everything = [op for op in everything if op.outcome != "fail"]
     if not reducible(everything, model):
         return None
-    found: tuple[Item, ...] | None = None
+    oracle = _Oracle(model)
     for first in (_close(start, everything), [op for op in everything if not _denies(op)], list(everything)):
         items = [Item(op, op) for op in first]
-        if 0 < len(items) <= MOST_TRIED and closed(items, everything) and impossible(first, model):
-            found = tuple(_reduce(items, everything, model))
-            break
-    return found
+        if 0 < len(items) <= MOST_TRIED and closed(items, everything) and oracle.impossible(first):
+            return tuple(_reduce(items, everything, oracle))
+    return None
+
+
+class _Oracle:
+    """`impossible`, with an end to all the steps of its runs together."""
+
+    def __init__(self, model: Model[Any]) -> None:
+        self.model, self.left = model, STEPS_IN_ALL
+
+    def impossible(self, operations: Sequence[Operation]) -> bool:
+        if self.left <= 0:
+            return False
+        found = decide_wgl(History.of(operations), self.model, Budget(steps=min(self.left, ORACLE.steps_or_all)))
+        self.left -= found.steps + len(operations)
+        return isinstance(found, Illegal)
 
 
 def _close(start: Sequence[Operation], everything: Sequence[Operation]) -> list[Operation]:
@@ -123,9 +138,9 @@ def _close(start: Sequence[Operation], everything: Sequence[Operation]) -> list[
     return sorted(kept.values(), key=lambda op: op.call)
 
 
-def _reduce(items: list[Item], everything: Sequence[Operation], model: Model[Any]) -> list[Item]:
+def _reduce(items: list[Item], everything: Sequence[Operation], oracle: _Oracle) -> list[Item]:
     def holds(some: list[Item]) -> bool:
-        return bool(some) and closed(some, everything) and impossible([item.judged for item in some], model)
+        return bool(some) and closed(some, everything) and oracle.impossible([item.judged for item in some])
 
     size = len(items) // 2
     while size >= 4:  # whole stretches of time first
@@ -146,7 +161,9 @@ def _reduce(items: list[Item], everything: Sequence[Operation], model: Model[Any
                 items, changed = fewer, True
         for position, item in enumerate(items):
             if item.judged.f == "cas" and item.judged.outcome == "ok" and written(item.judged):
-                plain = replace(item.judged, f=PLAIN_WRITES[model.name], value=written(item.judged)[0], result=None)
+                plain = replace(
+                    item.judged, f=PLAIN_WRITES[oracle.model.name], value=written(item.judged)[0], result=None
+                )
                 weaker = [*items[:position], Item(item.shown, plain), *items[position + 1 :]]
                 if holds(weaker):
                     items, changed = weaker, True

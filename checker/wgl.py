@@ -89,7 +89,9 @@ class _Search:
         limit = self.operations[self.by_return[first]].ret
         assert limit is not None
         open_now: list[tuple[int, int]] = []
-        for index, op in enumerate(self.operations):
+        started = (~done & (done + 1)).bit_length() - 1  # all before are done
+        for index in range(started, len(self.operations)):
+            op = self.operations[index]
             if op.call > limit:
                 break
             if not done >> index & 1:
