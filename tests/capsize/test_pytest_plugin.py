@@ -271,7 +271,9 @@ def test_that_takes_long(cluster, nemesis):
         time.sleep(60)
 """
     )
-    words = [sys.executable, "-m", "pytest", "-q"]
+    # What a shell starts in the background ignores SIGINT, and so would all that it starts.
+    heeded = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    words = [sys.executable, "-c", heeded + "import pytest; sys.exit(pytest.main(['-q']))"]
     process = subprocess.Popen(words, cwd=repository.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         deadline = time.monotonic() + 40.0
