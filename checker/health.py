@@ -92,6 +92,10 @@ class Health:
         interruption = next((_value(e) for e in history.faults if _value(e).get("phase") == "interrupted"), None)
         if interruption is not None:
             because.append(f"the run was interrupted ({interruption.get('by', 'signal')})")
+        stopped = next((_value(e) for e in history.faults if _value(e).get("phase") == "stopped"), None)
+        if stopped is not None:
+            where = f"operation {stopped.get('operation', '?')}, at {stopped.get('at_s', '?')} s"
+            because.append(f"the run was stopped at its first anomaly ({where}), as --stop-at-anomaly asks")
         if "final" not in phases:
             because.append("there were no final reads")
         else:
@@ -230,7 +234,7 @@ def longest_gap_s(history: History, phases: Mapping[str, int]) -> float | None:
     if "load" not in phases:
         return None
     begin = phases["load"]
-    end = phases.get("recover", phases.get("interrupted"))
+    end = phases.get("stopped", phases.get("recover", phases.get("interrupted")))
     ok = history.columns.outcome == OK
     times = np.sort(history.columns.return_ns[ok])
     last = int(times[-1]) if len(times) else begin

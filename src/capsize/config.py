@@ -147,6 +147,8 @@ class RunConfig:
     """A schedule file to follow instead of drawing one."""
     ssh: Ssh = Ssh()
     tempo: Tempo = Tempo()
+    stop_at_anomaly: bool = False
+    """Whether the load and the faults end at the first anomaly that is seen while the run goes on."""
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -205,6 +207,7 @@ class RunConfig:
                 value = getattr(self, item.name)
                 flag = "--" + item.name.removesuffix("_s").replace("_", "-")
                 words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+        words += ["--stop-at-anomaly"] if self.stop_at_anomaly else []
         return shlex.join([*words, *self.tempo.words(), *self.ssh.words(), "--seed", str(self.seed)])
 
 

@@ -26,6 +26,7 @@ from capsize.errors import CapsizeError, Refused, StoreError, UsageError
 from capsize.interrupts import EndedEarly, Interrupted, Interruption, interruptible
 from capsize.judging import judge, write_verdict
 from capsize.load import Load
+from capsize.lookout import Anomaly, Lookout
 from capsize.nemesis.executor import Nemesis
 from capsize.nemesis.holds import Holds
 from capsize.nemesis.operator import Operator
@@ -204,6 +205,7 @@ class _Run:
         crashes = Crashes(cluster, holds, recorder)
         observer = Observer(cluster.statuses if operator.has("status") else None, crashes, recorder)
         nemesis = Nemesis(self.made.schedule, holds, record=recorder.nemesis, leader=operator.leader, clock=self.clock)
+        lookout = Lookout(recorder.path, self.made.workload.checkers()) if config.stop_at_anomaly else None
 
         def look(phase: str) -> None:
             load.watch()
@@ -219,10 +221,15 @@ class _Run:
             until_ns = self.clock.now_ns() + int(config.time_limit_s * 1e9)
             load.start()
             nemesis.start()
+            if lookout is not None:
+                lookout.start()
             while self.clock.now_ns() < until_ns and not self.interruption.wait(LOOK_S):
                 look("load")
                 if recorder.failure is not None:
                     raise recorder.failure
+                if lookout is not None and lookout.found is not None:
+                    self._stopped(lookout.found, recorder)
+                    break
             if self.interruption.is_set():
                 recorder.phase("interrupted", by=self.interruption.by)
                 self._say(f"{self.interruption.by}: ending early; healing, judging what there is, cleaning up")
@@ -232,6 +239,10 @@ class _Run:
             for problem in cluster.heal():
                 nemesis.report(problem)
             load.stop()
+            if lookout is not None:
+                lookout.stop()
+                if lookout.told():
+                    self._say(f"warning   {lookout.told()}")
         if not self.interruption.is_set():
             recorder.phase("recover")
             recover(
@@ -252,6 +263,12 @@ class _Run:
         load.close()
         if recorder.failure is not None:
             raise recorder.failure
+
+    def _stopped(self, found: Anomaly, recorder: Recorder) -> None:
+        recorder.phase("stopped", at_s=round(found.at_s, 3), operation=found.operation)
+        self.facts["stopped"] = found.to_json()
+        store.write_json(self.folder / store.RUN, self.facts)
+        self._say(f"stopped   {found}")
 
     # -- after it -------------------------------------------------------------------------------------------------
     def _judge(self) -> Finished:

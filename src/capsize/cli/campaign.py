@@ -45,6 +45,7 @@ def campaign(
     quiet_start: options.QuietStart = 1.5,
     quiet_period: options.QuietPeriod = 0.0,
     quorum: options.Quorum = "any",
+    stop_at_anomaly: options.StopAtAnomaly = False,
     nodes_file: options.NodesFile = "",
     user: options.User = "",
     port: options.Port = 22,
@@ -68,7 +69,7 @@ def campaign(
         faults=faults[0], seed=seed, opt=opt, time_limit_s=time_limit, nodes=nodes, concurrency=concurrency, rate=rate,
         backend=backend, name=name, timeout_s=timeout, recovery_timeout_s=recovery_timeout,
         tempo=Tempo(mix, fault_interval, fault_duration, quiet_start, quiet_period, quorum),
-        ssh=Ssh(nodes_file, user, port, key, known_hosts, any_host_key, sudo),
+        ssh=Ssh(nodes_file, user, port, key, known_hosts, any_host_key, sudo), stop_at_anomaly=stop_at_anomaly,
     )  # fmt: skip
     configs = matrix(
         base, systems=system.split(","), workloads=workload.split(","), runs=runs,

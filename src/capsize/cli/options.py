@@ -38,6 +38,7 @@ FaultDuration = Annotated[str, typer.Option("--fault-duration", help="Seconds th
 QuietStart = Annotated[float, typer.Option("--quiet-start", help="Seconds of load before the first fault.")]
 QuietPeriod = Annotated[float, typer.Option("--quiet-period", help="Seconds without faults after each interval.")]
 Quorum = Annotated[str, typer.Option("--quorum", help="keep: never take a quorum away; lose: always; any.")]
+StopAtAnomaly = Annotated[bool, typer.Option("--stop-at-anomaly", help="End load and faults at the first anomaly.")]
 NodesFile = Annotated[
     str, typer.Option("--nodes-file", metavar="FILE", help="ssh: the hosts, one [user@]host[:port] a line.")
 ]

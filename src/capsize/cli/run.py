@@ -38,6 +38,7 @@ def run(
     quiet_start: options.QuietStart = 1.5,
     quiet_period: options.QuietPeriod = 0.0,
     quorum: options.Quorum = "any",
+    stop_at_anomaly: options.StopAtAnomaly = False,
     nodes_file: options.NodesFile = "",
     user: options.User = "",
     port: options.Port = 22,
@@ -59,7 +60,7 @@ def run(
         concurrency=concurrency, rate=rate, backend=backend, name=name, timeout_s=timeout,
         recovery_timeout_s=recovery_timeout, schedule=schedule,
         tempo=Tempo(mix, fault_interval, fault_duration, quiet_start, quiet_period, quorum),
-        ssh=Ssh(nodes_file, user, port, key, known_hosts, any_host_key, sudo),
+        ssh=Ssh(nodes_file, user, port, key, known_hosts, any_host_key, sudo), stop_at_anomaly=stop_at_anomaly,
     )  # fmt: skip
     with Progress(quiet=quiet) as progress:
         began = time.monotonic()
