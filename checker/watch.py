@@ -7,7 +7,7 @@ Once a prefix is illegal every longer one is, so the first illegal one is found 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,11 +87,16 @@ class Watch:
             self._judge(one)
         return self.verdict
 
-    def judge(self) -> Verdict | None:
-        """Judge what there is now of every key that has grown; return the verdict if it is illegal."""
+    def judge(self, rest: Callable[[], bool] = lambda: False) -> Verdict | None:
+        """Judge what there is now of every key that has grown; return the verdict if it is illegal.
+
+        `rest` is called after each key, and ends the judging where it returns True.
+        """
         for one in self._growing.values():
             if self.verdict is None and one.legal < len(one.events):
                 self._judge(one)
+                if rest():
+                    break
         return self.verdict
 
     def _judge(self, one: Growing) -> None:

@@ -1,8 +1,8 @@
 """Looks at `history.jsonl` while it is being written, and tells the first anomaly in it.
 
 It reads the file like anybody else: nobody who writes to it waits for this thread, or knows of it. It rests four times
-as long as it judged, so that it takes a fifth of one core at most. What it finds ends a load early; the verdict is
-judged from the files as always.
+as long as it judged, key by key, so that it takes a fifth of one core at most, in small bites. What it finds ends a
+load early; the verdict is judged from the files as always.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 REST_S = 0.25
 REST_FACTOR = 4
+ONLY_WHEN_CALLED = 1 << 62
 JOIN_S = 5.0
 BUDGET = Budget(steps=100_000, bytes=1 << 26)
 """Of one key of a prefix: about a second in plain Python."""
@@ -62,8 +63,8 @@ class Lookout:
     def __init__(self, path: Path, checkers: Sequence[Checker]) -> None:
         self.path = path
         self.found: Anomaly | None = None
-        self._watches = [Watch(checker, budget=BUDGET) for checker in checkers]
-        self._now_ns = 0
+        self._watches = [Watch(checker, budget=BUDGET, every=ONLY_WHEN_CALLED) for checker in checkers]
+        self._began_s = 0.0
         self._broke = ""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._look, name="lookout", daemon=True)
@@ -90,23 +91,25 @@ class Lookout:
     def _look(self) -> None:
         try:
             with self.path.open("rb") as file:
-                rest_s, left = REST_S, b""
-                while self.found is None and not self._ending.wait(rest_s):
-                    began = time.perf_counter()
+                left = b""
+                while self.found is None and not self._ending.wait(REST_S):
+                    self._began_s = time.perf_counter()
                     *lines, left = (left + file.read()).split(b"\n")
                     self._judge([json.loads(line) for line in lines])
-                    rest_s = max(REST_S, REST_FACTOR * (time.perf_counter() - began))
         except Exception as error:  # a watch that breaks stops no run, and judges none
             log.exception("the lookout broke")
             self._broke = f"{type(error).__name__}: {error}"
+
+    def _rest(self) -> bool:
+        ending = self._ending.wait(REST_FACTOR * (time.perf_counter() - self._began_s))
+        self._began_s = time.perf_counter()
+        return ending
 
     def _judge(self, events: Sequence[Mapping[str, Any]]) -> None:
         for watch in self._watches:
             for event in events:
                 watch.event(event)
-                if self._ending.is_set():
-                    return
-            watch.judge()
+            watch.judge(self._rest)
             if watch.verdict is not None and watch.event_at is not None:
                 last, because = watch.event_at, watch.verdict.axes[Axis.SAFETY].because
                 seen_ns = max(int(event.get("time_ns", 0)) for event in events) if events else int(last["time_ns"])

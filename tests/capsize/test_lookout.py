@@ -76,7 +76,7 @@ def test_what_looks_wrong_to_the_lookout_alone_is_never_valid(tmp_path: Path, mo
     from capsize import lookout
 
     class Suspicious(lookout.Watch):
-        def judge(self):  # type: ignore[no-untyped-def]
+        def judge(self, rest):  # type: ignore[no-untyped-def]
             one = next((one for one in self._growing.values() if one.events), None)
             if one is not None and self.verdict is None:
                 wrong = {"process": 0, "type": "invoke", "f": "read", "key": None, "time_ns": 1}
