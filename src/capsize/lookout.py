@@ -40,7 +40,7 @@ class Anomaly:
     at_s: float
     """When it was recorded."""
     seen_s: float
-    """When it was noticed."""
+    """Up to when answers had been read by then."""
     event: int
     operation: int
     what: str
