@@ -158,7 +158,7 @@ def together(shapes: Iterable[Shape]) -> Shape:
     """Return what several shapes on one link amount to.
 
     >>> together([Shape(delay_ms=20, loss=0.5), Shape(delay_ms=10, loss=0.5, rate_kbit=100)])
-    Shape(delay_ms=30, jitter_ms=0.0, loss=0.75, reorder=0.0, corrupt=0.0, duplicate=0.0, rate_kbit=100)
+    Shape(delay_ms=30.0, jitter_ms=0.0, loss=0.75, reorder=0.0, corrupt=0.0, duplicate=0.0, rate_kbit=100)
     """
     whole = Shape()
     for shape in shapes:

@@ -214,7 +214,7 @@ def _other_order(names: Sequence[str]) -> tuple[str, ...]:
     """Return the order in which they are let in: drawn from the order in which they were cut off, and never the same.
 
     >>> _other_order(("n1", "n2", "n3"))
-    ('n2', 'n3', 'n1')
+    ('n3', 'n1', 'n2')
     """
     drawn = random.Random(",".join(names)).sample(list(names), len(names))
     return tuple(drawn if drawn != list(names) else reversed(drawn))

@@ -82,7 +82,8 @@ def test_a_plain_user_gets_processes_only_and_with_sudo_everything(hosts: Hosts)
     plain = backend(hosts, user="plain")
     try:
         (node,) = plain.create(1)
-        assert plain.capabilities() == {"processes"}
+        assert {"network", "shape", "disks", "power"}.isdisjoint(plain.capabilities())
+        assert "processes" in plain.capabilities()
         assert "root, or with sudo" in plain.why_not("disks")
         assert "root, or with sudo" in plain.why_not("network")
         assert node.run(["id", "-un"]).out == "plain\n"
@@ -92,7 +93,7 @@ def test_a_plain_user_gets_processes_only_and_with_sudo_everything(hosts: Hosts)
     with_sudo = backend(hosts, user="plain", sudo=True)
     try:
         (node,) = with_sudo.create(1)
-        assert with_sudo.capabilities() == {"processes", "network", "shape", "disks", "power"}
+        assert {"processes", "network", "shape", "disks", "power"} <= with_sudo.capabilities()
         node.freeze_disk()
         assert node.disk_stalls()
     finally:

@@ -156,11 +156,13 @@ def test_a_stream_is_a_set_and_its_raft_group_is_the_one_that_is_polled(nats: Cl
 
 def test_a_work_queue_hands_out_each_message_and_keeps_what_is_not_taken(nats: Cluster) -> None:
     client = opened(nats.system.own_client("queue", nats.nodes[1], 1))
-    for value in (7, 8, 9):
-        ask(client, "enqueue", "q", value)
-    reply = client.invoke(Invocation("dequeue", "q"))
+    for value in (7, 8, 9):  # the stream that was just made may have no leader yet
+        eventually("the stream", lambda value=value: client.invoke(Invocation("enqueue", "q", value)))
+    # The consumer that the first one makes has no leader at once, and nothing was taken then.
+    reply = eventually("a message", lambda: client.invoke(Invocation("dequeue", "q")))
     assert (reply.result, reply.meta["delivery"], reply.meta["delivered"]) == (7, "at-least-once", 1)
-    assert ask(client, "read", "q") == (8, 9)
+    # What was taken leaves the stream a moment after its acknowledgement was answered.
+    eventually("a queue without it", lambda: ask(client, "read", "q") == (8, 9))
     assert [ask(client, "dequeue", "q") for _ in range(3)] == [8, 9, None]
 
 
