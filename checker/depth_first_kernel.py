@@ -167,6 +167,7 @@ def find_orders(
     end_of_list = len(status)
     mask = len(failed) - 1
     found = 0
+    dirty = False  # whether `failed` holds anything
     for k in range(len(wanted)):
         if not wanted[k]:
             continue
@@ -219,13 +220,17 @@ def find_orders(
                 furthest, since = e, 0
                 if attempts > 0 and e > stuck_at + 32:
                     attempts, mode, failures = 0, 2, 1
-                    for place in range(len(failed)):
-                        failed[place] = 0
+                    if dirty:
+                        for place in range(len(failed)):
+                            failed[place] = 0
+                        dirty = False
             elif since == thrift + 1:
                 # From here on what never returned may be used; what came to nothing without it may not now.
                 failures = 1
-                for place in range(len(failed)):
-                    failed[place] = 0
+                if dirty:
+                    for place in range(len(failed)):
+                        failed[place] = 0
+                    dirty = False
             elif since > patience << (attempts if attempts < 6 else 6):
                 # Elsewhere lies the fault: back some way, and on with other preferences.
                 attempts += 1
@@ -235,8 +240,10 @@ def find_orders(
                 if attempts == 1 or furthest > stuck_at:
                     stuck_at = furthest
                 mode, since, failures = (attempts + 2) % 4, 0, 1
-                for place in range(len(failed)):
-                    failed[place] = 0
+                if dirty:
+                    for place in range(len(failed)):
+                        failed[place] = 0
+                    dirty = False
                 while depth > 1 and frame_event[depth - 1] > furthest - (32 << (attempts if attempts < 6 else 6)):
                     depth -= 1
                 frame_last[depth - 1] = -1
@@ -312,8 +319,10 @@ def find_orders(
                 if depth == 0:
                     # Nothing, without what never returned or in this mode: from the start again.
                     state, flag, since, failures, fresh = initial[k], 0, thrift + 1, 1, True
-                    for place in range(len(failed)):
-                        failed[place] = 0
+                    if dirty:
+                        for place in range(len(failed)):
+                            failed[place] = 0
+                        dirty = False
                     continue
                 state, flag = frame_state[top], frame_flag[top]
             # Choose the best candidate after the last one that was tried.
@@ -431,11 +440,14 @@ def find_orders(
                     while failed[place] != 0 and failed[place] != mix + 1:
                         place = (place + 1) & mask
                     failed[place] = mix + 1
+                    dirty = True
                 failures += 1
                 if 2 * failures > mask:
                     failures = 1
-                    for place in range(len(failed)):
-                        failed[place] = 0
+                    if dirty:
+                        for place in range(len(failed)):
+                            failed[place] = 0
+                        dirty = False
                 continue
             frame_last[top] = best
             fresh = True
@@ -477,9 +489,10 @@ def find_orders(
         answer[k] = 0 if legal else 1
         if legal:
             found += 1
-        if failures:
+        if dirty:
             for place in range(len(failed)):
                 failed[place] = 0
+            dirty = False
     return found
 
 

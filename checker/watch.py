@@ -46,8 +46,8 @@ class Watch:
     """Feed it the events of `history.jsonl` as they are recorded; `verdict` turns up at the first anomaly.
 
     Takes a model, or the checker of a workload. An "unknown" on a prefix is passed over, and its key given up. The
-    whole history still has to be judged in the end, also because a prefix that ends between two events of one nanosecond
-    may look illegal where the whole is not.
+    whole history still has to be judged in the end, also because a prefix that ends between two events of one
+    nanosecond may look illegal where the whole is not.
     """
 
     def __init__(self, judged_by: Model[Any] | Checker, *, budget: Budget | None = None, every: int = EVERY) -> None:
