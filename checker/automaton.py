@@ -128,6 +128,10 @@ def string_automaton(
     )  # fmt: skip
 
 
+ROLE = np.array([2, 1, 2, 2, 0], dtype=np.int64)
+"""Per kind of operation: what its `a` is, of the rows of the mask in `string_states`."""
+
+
 def string_states(
     columns: KeyColumns, keys: npt.NDArray[np.bool_], first: Value, table: ValueTable
 ) -> tuple[KeyColumns, Appends, Ints] | None:
@@ -136,16 +140,16 @@ def string_states(
     Returns the operations over states, what appending leads to, and the rows that observed what cannot have been
     there; None if a value is no string.
     """
-    inside = keys[columns.key]
     kind, a, b = columns.kind, columns.a, columns.b
-    start = int(columns.initial[0])
-    read = inside & (kind != APPEND) & (kind != WRITE)
+    start, everything = int(columns.initial[0]), bool(keys.all())
+    inside = np.True_ if everything else keys[columns.key]
     mask = np.zeros((3, columns.slots + 1), dtype=bool)  # what is appended, what a value may begin as, what was read
-    mask[0, a[inside & (kind == APPEND)]] = True
-    mask[1, a[inside & (kind == WRITE)]] = True
-    mask[1, b[inside & (kind == CAS)]] = True
+    place = ROLE[kind] * (columns.slots + 1) + a
+    mask.reshape(-1)[place if everything else place[inside]] = True
+    compared = inside & (kind == CAS)
+    if bool(compared.any()):
+        mask[1, b[compared]] = True
     mask[1, start] = True
-    mask[2, a[read]] = True
     nothing = [code for code in {NONE, start} if (first if code == start else table[code]) is None]
     if bool(mask[0, nothing].any()):
         return None
@@ -167,11 +171,15 @@ def string_states(
     if can_be_nothing:
         state_of[nothing] = 0
     edges[:, 1] = codes[edges[:, 1]]
-    numbered = np.where(kind == APPEND, a, state_of[a]).astype(np.int32)
-    hopeless = np.flatnonzero(read & (numbered < 0) & (columns.ret >= 0) & (kind != CAS_FAILED))
+    numbered = np.where(kind == APPEND, a, state_of[a]).astype(np.int32, copy=False)
     states = replace(columns, a=numbered, b=state_of[b], initial=state_of[columns.initial])
+    nowhere = inside & (numbered < 0)
+    if not bool(nowhere.any()):
+        return states, graph_of(edges, count), np.empty(0, dtype=np.int64)
+    nowhere &= (kind != APPEND) & (kind != WRITE)
+    hopeless = np.flatnonzero(nowhere & (columns.ret >= 0) & (kind != CAS_FAILED))
     # A pending cas from, or a failed cas of, what cannot be there says nothing.
-    idle = inside & (numbered < 0) & ((kind == CAS) | (kind == CAS_FAILED))
+    idle = nowhere & ((kind == CAS) | (kind == CAS_FAILED))
     if bool(idle.any()):
         states = states.take(np.flatnonzero(~idle))
     return states, graph_of(edges, count), hopeless
