@@ -30,7 +30,7 @@ PLAIN_WRITES = {"register": "write", "cas-register": "write", "kv": "put"}
 MOST_TRIED = 1_500
 """Operations of a key from which no proof is searched when the engine's own was not closed."""
 ORACLE = Budget(steps=200_000)
-STEPS_IN_ALL = 400_000
+STEPS_IN_ALL = 100_000
 """Steps of the oracle spent on one proof, all its runs together; what has been reached by then is handed back."""
 
 
