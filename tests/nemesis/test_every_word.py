@@ -124,8 +124,11 @@ def opened(backend: Backend) -> Iterator[Place]:
 def lands_and_heals(place: Place, word: str) -> None:
     place.restart(timers=word == "time-rate")
     place.cluster.wait_ready(40.0)
-    lines = place.play(word)
-    found = {line["phase"]: line for line in lines}
+    found: dict[str, Any] = {}
+    for _ in range(3):  # a busy machine may change its leader, or write nothing, in the time a fault waits
+        found = {line["phase"]: line for line in place.play(word)}
+        if "skip" not in found:
+            break
     assert "skip" not in found, found["skip"]["detail"]
     assert "error" not in found, found["error"]["detail"]
     assert found["probe"]["landed"], found["probe"]["detail"]
