@@ -116,12 +116,12 @@ class _Shrinking:
         while droppable and size:
             position = 0
             while position < len(droppable):
-                going = set(map(_identity, droppable[position : position + size]))
-                fewer = settled([op for op in operations if _identity(op) not in going])
+                going = {op.identity for op in droppable[position : position + size]}
+                fewer = settled([op for op in operations if op.identity not in going])
                 if len(fewer) < len(operations) and self.illegal(fewer):
                     operations = fewer
-                    staying = set(map(_identity, fewer))
-                    droppable = [op for op in droppable if _identity(op) in staying]
+                    staying = {op.identity for op in fewer}
+                    droppable = [op for op in droppable if op.identity in staying]
                 else:
                     position += size
             size //= 2
@@ -130,8 +130,8 @@ class _Shrinking:
     def _settled(self, kept: list[Operation]) -> list[Operation]:
         """Return `kept` without everything that may have observed an operation that goes."""
         while True:
-            staying = set(map(_identity, kept))
-            gone = _Gone([op for op in self.original if _wrote(op) and _identity(op) not in staying], kept)
+            staying = {op.identity for op in kept}
+            gone = _Gone([op for op in self.original if _wrote(op) and op.identity not in staying], kept)
             fewer = [op for op in kept if not gone.observed_by(op)]
             if len(fewer) == len(kept):
                 return kept
@@ -176,10 +176,6 @@ def _until(operations: Sequence[Operation], position: int) -> list[Operation]:
         for op in operations
         if op.call <= position
     ]
-
-
-def _identity(op: Operation) -> tuple[int, int]:
-    return (op.process, op.call)
 
 
 def _is_plain(op: Operation) -> bool:

@@ -104,7 +104,7 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surro
         return anomaly
     part = history.only(anomaly.key) if anomaly.key is not None or len(history.split()) == 1 else history
     everything = tuple(part)
-    numbers = {(op.process, op.call): int(row) for op, row in zip(everything, part.columns.row, strict=True)}
+    numbers = {op.identity: int(row) for op, row in zip(everything, part.columns.row, strict=True)}
     until = _until(anomaly, everything, numbers)
     case = Case(
         anomaly.key, (), everything, numbers, around or Surroundings.of(history), timed=history.timed, until=until
@@ -117,7 +117,7 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surro
     )
     if found is None:
         return anomaly
-    shown = {_identity(op): op for op in (*found.context, *(item.shown for item in found.items))}
+    shown = {op.identity: op for op in (*found.context, *(item.shown for item in found.items))}
     witness = sorted(shown.values(), key=lambda op: op.call)
     sentences = found.because + _faults(case, witness)
     details = {
@@ -130,7 +130,7 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surro
 def _until(anomaly: Anomaly, everything: Sequence[Operation], numbers: Any) -> int:
     """Return the position up to which the history is known to be impossible."""
     at = anomaly.details.get("at")
-    named = [op for op in everything if numbers[_identity(op)] == at]
+    named = [op for op in everything if numbers[op.identity] == at]
     ends = [op.ret for op in named or anomaly.operations if op.ret is not None]
     return max(ends, default=max((op.ret for op in everything if op.ret is not None), default=0))
 
@@ -201,8 +201,8 @@ def _shrunk_by_asking(case: Case, part: History, model: Model[Any]) -> Found | N
     witness = smallest_witness(part, model, lambda history: decide_wgl(history, model, ORACLE), tries=300)
     if not witness or not impossible(witness, model):
         return None
-    as_it_was = {_identity(op): op for op in case.everything}
-    proof = tuple(Item(as_it_was[_identity(op)], op) for op in witness)
+    as_it_was = {op.identity: op for op in case.everything}
+    proof = tuple(Item(as_it_was[op.identity], op) for op in witness)
     return Found(RENAMED, _tell_plainly(replace(case, proof=proof)), proof, model)
 
 
@@ -296,7 +296,3 @@ def _faults(case: Case, witness: Sequence[Operation]) -> list[str]:
     if not active:
         return ["No fault was active between the first and the last of these operations."] if case.around.faults else []
     return [f"Active meanwhile: {'; '.join(str(fault) for fault in active[:4])}."]
-
-
-def _identity(op: Operation) -> tuple[int, int]:
-    return (op.process, op.call)

@@ -79,12 +79,12 @@ def impossible(operations: Sequence[Operation], model: Model[Any], budget: Budge
 
 def closed(items: Sequence[Item], everything: Sequence[Operation]) -> bool:
     """Return whether leaving out the rest of `everything` cannot have made `items` impossible."""
-    kept = {_identity(item.shown) for item in items}
+    kept = {item.shown.identity for item in items}
     if any(_denies(item.judged) for item in items):
-        return all(_identity(op) in kept for op in everything if written(op))
+        return all(op.identity in kept for op in everything if written(op))
     needed = {_value_key(value) for item in items for value in observed(item.judged)}
     return all(
-        _identity(op) in kept or not any(_value_key(value) in needed for value in written(op)) for op in everything
+        op.identity in kept or not any(_value_key(value) in needed for value in written(op)) for op in everything
     )
 
 
@@ -123,7 +123,7 @@ class _Oracle:
 
 def _close(start: Sequence[Operation], everything: Sequence[Operation]) -> list[Operation]:
     """Return `start` without denials, and with every writer of what is observed."""
-    kept = {_identity(op): op for op in start if not _denies(op) and op.outcome != "fail"}
+    kept = {op.identity: op for op in start if not _denies(op) and op.outcome != "fail"}
     waiting = list(kept.values())
     writers: dict[Any, list[Operation]] = {}
     for op in everything:
@@ -132,8 +132,8 @@ def _close(start: Sequence[Operation], everything: Sequence[Operation]) -> list[
     while waiting:
         for value in observed(waiting.pop()):
             for op in writers.pop(_value_key(value), ()):  # all of them at the first one who saw it
-                if _identity(op) not in kept:
-                    kept[_identity(op)] = op
+                if op.identity not in kept:
+                    kept[op.identity] = op
                     waiting.append(op)
     return sorted(kept.values(), key=lambda op: op.call)
 
@@ -174,8 +174,8 @@ def _reduce(items: list[Item], everything: Sequence[Operation], oracle: _Oracle)
 def _unneeded_out(items: list[Item], everything: Sequence[Operation]) -> list[Item]:
     """Drop observers whose writers are no longer all there, until the rest is closed."""
     while True:
-        kept = {_identity(item.shown) for item in items}
-        missing = {_value_key(value) for op in everything if _identity(op) not in kept for value in written(op)}
+        kept = {item.shown.identity for item in items}
+        missing = {_value_key(value) for op in everything if op.identity not in kept for value in written(op)}
         fewer = [item for item in items if not any(_value_key(value) in missing for value in observed(item.judged))]
         if len(fewer) == len(items):
             return items
@@ -184,10 +184,6 @@ def _unneeded_out(items: list[Item], everything: Sequence[Operation]) -> list[It
 
 def _denies(op: Operation) -> bool:
     return op.f == "cas" and op.outcome == "ok" and op.result is False
-
-
-def _identity(op: Operation) -> tuple[int, int]:
-    return (op.process, op.call)
 
 
 def _value_key(value: Value) -> Hashable:

@@ -157,8 +157,8 @@ class _Shrinking:
 def _settled(kept: list[Kept], whole: list[Kept]) -> list[Kept]:
     """Return `kept` without everyone who may have seen the effect of somebody who is gone."""
     while True:
-        staying = {_identity(one) for one in kept}
-        gone = [one for one in whole if one.step.changes and _identity(one) not in staying]
+        staying = {one.shown.identity for one in kept}
+        gone = [one for one in whole if one.step.changes and one.shown.identity not in staying]
         setters = [one for one in kept if one.judged.ret is not None]
         moved = _moved(kept)
         fewer = [one for one in kept if not any(_may_see(one, other, setters, moved) for other in gone)]
@@ -242,7 +242,3 @@ def _moved(kept: Sequence[Kept]) -> dict[Any, set[str]]:
 def cut(op: Operation) -> Operation:
     """Return `op` as if it had never returned: it may have taken effect at any time after its call, or never."""
     return replace(op, ret=None, return_ns=None, outcome="info", result=None)
-
-
-def _identity(one: Kept) -> tuple[int, int]:
-    return (one.shown.process, one.shown.call)

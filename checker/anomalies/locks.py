@@ -187,9 +187,9 @@ def _tell_too_many(case: Case, inside: list[Operation], over: list[Operation], *
         ]
     told += _by_owner(case) if takes and over else []
     kept = by_call([*inside, *over])
-    inside_names = {(op.process, op.call) for op in inside}
+    inside_names = {op.identity for op in inside}
     # What had been called before the stretch, or had not returned at its end, may have taken effect in it, or not.
-    judged = [op if (op.process, op.call) in inside_names else cut(op) for op in kept]
+    judged = [op if op.identity in inside_names else cut(op) for op in kept]
     steps = [Step(((None, "is", op.f == "release"),), ((None, "to", op.f == "acquire"),)) for op in kept]
     shown, cells = judged_in_cells(judged, steps, False, known=from_start)
     items = tuple(Item(one, other) for one, other in zip(kept, shown, strict=True))

@@ -62,8 +62,8 @@ def _find_overtaken(case: Case) -> Overtaken | None:
     """Return a read of a value that had been replaced before the read was called, as the proof's operations show."""
     ops = [item.judged for item in case.proof]
     readers = [op for op in ops if op.outcome == "ok" and observed(op)]
-    shown = {(op.process, op.call) for op in ops}
-    ops += [op for reader in readers for op in _only_writer(case, reader) if (op.process, op.call) not in shown]
+    shown = {op.identity for op in ops}
+    ops += [op for reader in readers for op in _only_writer(case, reader) if op.identity not in shown]
     for read in sorted(readers, key=lambda op: op.call):
         value = observed(read)[0]
         writers = [

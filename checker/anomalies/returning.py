@@ -22,16 +22,16 @@ def find(case: Case, model: Model[Any], among: Sequence[Operation]) -> Found | N
     told = told_in_cells(model, case.happened)
     if told is None:
         return None
-    steps = dict(zip(map(_identity, case.happened), told.steps, strict=True))
-    ops = [op for op in by_call(among) if op.outcome == "ok" and op.ret is not None and _identity(op) in steps]
+    steps = dict(zip((op.identity for op in case.happened), told.steps, strict=True))
+    ops = [op for op in by_call(among) if op.outcome == "ok" and op.ret is not None and op.identity in steps]
     for read in ops:
-        for cell, word, value in steps[_identity(read)].needs:
+        for cell, word, value in steps[read.identity].needs:
             if word != "is":
                 continue
             for proof in reversed(ops):
                 if not ends_before(proof, read):
                     continue
-                left = _left(steps[_identity(proof)], cell)
+                left = _left(steps[proof.identity], cell)
                 if left is None or typed(left[0]) == typed(value):
                     continue
                 writers = _writers(case, steps, cell, value, but=(proof, read))
@@ -45,13 +45,13 @@ def _both(
     case: Case, model: Model[Any], ops: Sequence[Operation], steps: dict[tuple[int, int], Step]
 ) -> Found | None:  # fmt: skip
     """Return two reads at one time of two values, of which neither can have been written meanwhile."""
-    readers = [op for op in ops if not steps[_identity(op)].changes]
+    readers = [op for op in ops if not steps[op.identity].changes]
     for one, other in combinations(readers, 2):
         if ends_before(one, other) or ends_before(other, one) or one.ret is None or other.ret is None:
             continue
         start, end = min(one.call, other.call), max(one.ret, other.ret)
-        for cell, word, value in steps[_identity(one)].needs:
-            found = _left(steps[_identity(other)], cell)
+        for cell, word, value in steps[one.identity].needs:
+            found = _left(steps[other.identity], cell)
             if word != "is" or found is None or typed(found[0]) == typed(value):
                 continue
             sources = [_writers(case, steps, cell, seen, but=(one, other)) for seen in (value, found[0])]
@@ -79,7 +79,7 @@ def _tell(
 ) -> Found:  # fmt: skip
     new, old = short(left), short(value)
     of = f" of {short(cell)}" if isinstance(model, MultiRegister) else ""
-    wrote = steps[_identity(proof)].changes
+    wrote = steps[proof.identity].changes
     had = f"{name(proof)} had replaced it by {new}" if wrote else f"{name(proof)} had found {new} since"
     verb = "read" if read.f in ("read", "get", "txn") else "found"
     because = [f"{name(read)} {verb} {old}{of}{case.brief(read)}, though {had}.", f"{case.told(proof)}."]
@@ -117,18 +117,14 @@ def _writers(
     case: Case, steps: dict[tuple[int, int], Step], cell: Value, value: Value, *, but: Sequence[Operation]
 ) -> list[Operation]:
     """Return who may have brought the cell to that value."""
-    skipped = set(map(_identity, but))
+    skipped = {op.identity for op in but}
     return [
         op
         for op in case.happened
-        if _identity(op) not in skipped
-        and steps[_identity(op)].changes
+        if op.identity not in skipped
+        and steps[op.identity].changes
         and any(
             typed(changed) == typed(cell) and (how != "to" or typed(to) == typed(value))
-            for changed, how, to in steps[_identity(op)].effects
+            for changed, how, to in steps[op.identity].effects
         )
     ]
-
-
-def _identity(op: Operation) -> tuple[int, int]:
-    return (op.process, op.call)

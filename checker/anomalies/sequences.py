@@ -297,7 +297,7 @@ def _items(operations: Sequence[Operation], items: Sequence[Value], seen: Listin
     for op in by_call(operations):
         judged = replace(op, f="read" if op.f in READS else "append", key=None, result=None)
         if op.f in READS:
-            shown = shown_by.get((op.process, op.call), ())
+            shown = shown_by.get(op.identity, ())
             judged = replace(judged, result=tuple(item for item in shown if typed(item) in wanted))
         found.append(as_judged(op, judged))
     return tuple(found)

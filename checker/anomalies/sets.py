@@ -210,7 +210,7 @@ def _possible(changes: Sequence[Operation], one: Operation, other: Operation) ->
 def _items(operations: Sequence[Operation], elements: Sequence[Value]) -> tuple[Any, ...]:
     """Return the operations as they count when only `elements` are looked at."""
     wanted = {typed(value) for value in elements}
-    unique: Mapping[tuple[int, int], Operation] = {(op.process, op.call): op for op in operations}
+    unique: Mapping[tuple[int, int], Operation] = {op.identity: op for op in operations}
     return tuple(
         as_judged(op, replace(op, result=tuple(value for value in _listed(op) if typed(value) in wanted)))
         if op.f == "read"

@@ -19,7 +19,7 @@ def find(case: Case, model: Model[Any], among: Sequence[Operation]) -> Found | N
     told = told_in_cells(model, case.happened)
     if told is None:
         return None
-    steps = dict(zip(((op.process, op.call) for op in case.happened), told.steps, strict=True))
+    steps = dict(zip((op.identity for op in case.happened), told.steps, strict=True))
     for reader in by_call(among):
         needs = steps[reader.process, reader.call].needs if reader.outcome == "ok" else ()
         for cell, _, value in needs:
@@ -68,7 +68,7 @@ def _writers(
     return [
         op
         for op in case.happened
-        if (op.process, op.call) != (but.process, but.call)
+        if op.identity != but.identity
         and steps[op.process, op.call].changes
         and any(
             how == "to" and typed(where) == typed(cell) and typed(to) == typed(value)

@@ -67,6 +67,11 @@ class Operation:
     error: str | None = None
     meta: Mapping[str, Value] = field(default_factory=dict[str, "Value"])
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells it from every other operation of its history, also after some of its fields were replaced."""
+        return (self.process, self.call)
+
 
 def freeze(value: object) -> Value:
     """Return a JSON value with its arrays as tuples, hashable throughout.
