@@ -21,7 +21,12 @@ class BadFrame(Exception):
 
 def pack_frame(content: Any) -> bytes:
     """Return `content` framed."""
-    data = json.dumps(content, separators=(",", ":")).encode()
+    return frame_text(json.dumps(content, separators=(",", ":")))
+
+
+def frame_text(text: str) -> bytes:
+    """Return an object's JSON text framed."""
+    data = text.encode()
     return LENGTH.pack(len(data)) + data
 
 
@@ -37,11 +42,11 @@ def unpack_frame(data: bytes) -> Frame:
 
 
 class FrameProtocol(asyncio.Protocol):
-    """One connection as frames; `on_frame` and `on_lost` are called in the event loop."""
+    """One connection as frames; `on_frame` (with the frame's own bytes) and `on_lost` are called in the event loop."""
 
     def __init__(
         self,
-        on_frame: Callable[[FrameProtocol, Frame], None],
+        on_frame: Callable[[FrameProtocol, Frame, bytes], None],
         on_lost: Callable[[FrameProtocol], None],
     ) -> None:
         self._on_frame = on_frame
@@ -67,7 +72,8 @@ class FrameProtocol(asyncio.Protocol):
                 end = start + LENGTH.size + length
                 if len(buffer) < end:
                     break
-                self._on_frame(self, unpack_frame(bytes(buffer[start + LENGTH.size : end])))
+                content = bytes(buffer[start + LENGTH.size : end])
+                self._on_frame(self, unpack_frame(content), content)
                 start = end
         except BadFrame:
             self.abort()

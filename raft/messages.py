@@ -1,4 +1,4 @@
-"""What servers say to each other. Immutable; on the wire one JSON object each (`encode`, `decode`).
+"""What servers say to each other. Immutable; on the wire one JSON object each (see `wire`).
 
     RV  RVR   RequestVote and its reply            §5.2, §5.4
     PV  PVR   pre-vote and its reply               thesis §9.6
@@ -188,26 +188,6 @@ TYPES: dict[str, Any] = {
 NAMES: dict[type, str] = {kind: name for name, kind in TYPES.items()}
 
 
-def encode(message: Message) -> dict[str, Any]:
-    """Return the message as a JSON-able object; `type` is the short name."""
-    fields: dict[str, Any] = message._asdict()
-    fields["type"] = NAMES[type(message)]
-    return fields
-
-
-def decode(fields: dict[str, Any]) -> Message:
-    """Return the message of such an object; raises ValueError when it is none."""
-    try:
-        rest = dict(fields)
-        kind = TYPES[rest.pop("type")]
-        if kind is AppendEntries:
-            rest["entries"] = tuple(Entry(*entry) for entry in rest["entries"])
-        message: Message = kind(**rest)
-        return message
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no message: {error}") from error
-
-
 _DESCRIBE: dict[type, Callable[[Any], dict[str, Any]]] = {
     RequestVote: lambda m: {
         "type": "RV", "id": m.id, "from": m.frm, "to": m.to, "term": m.term,
@@ -255,7 +235,7 @@ _DESCRIBE: dict[type, Callable[[Any], dict[str, Any]]] = {
         "rid": m.rid, "ok": m.outcome == "ok",
     },
 }  # fmt: skip
-"""Each type spelt out: this runs twice for every message."""
+"""Each type spelt out: the simulator does this twice for every message."""
 
 
 def describe(message: Message) -> dict[str, Any]:

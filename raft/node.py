@@ -32,13 +32,14 @@ from .events import (
     WriteFailed,
 )
 from .failpoints import Failpoints
-from .frames import BadFrame, Frame, FrameProtocol, pack_frame
-from .messages import Forward, Message, ReadIndexRequest, decode, encode
+from .frames import BadFrame, Frame, FrameProtocol, frame_text, pack_frame
+from .messages import Forward, Message, ReadIndexRequest
 from .mutants import core_class, state_machine_class, storage_class
 from .server import ROLE_NAMES
 from .trace import Traced, TraceWriter
 from .transport import Confirmations, Links
 from .weather import RoughLinks, Sender
+from .wire import decode, head, head_of, payload
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +177,7 @@ class Node:
     def _flush(self) -> None:
         """Carry out what the turn of the loop has collected, in the order of the contract."""
         self._flush_due = False
+        spelt = [self._spelt(message) for message in self._sends]
         if self._trace and (self._writes or self._sends or self._replies or len(self._trace) >= TRACE_MAX):
             self._flush_trace()
         if self._writes:
@@ -184,8 +186,8 @@ class Node:
         if self._sends:
             sends, self._sends = self._sends, []
             self.failpoints.reach("before_send")
-            for message in sends:
-                self._send(message)
+            for message, text in zip(sends, spelt, strict=True):
+                self._send(message, text)
         if self._replies:
             replies, self._replies = self._replies, []
             self.failpoints.reach("before_reply")
@@ -198,10 +200,16 @@ class Node:
             self.trace.write(self._trace)
         self._trace = []
 
-    def _send(self, message: Message) -> None:
-        if not self._way.send(message.to, pack_frame(encode(message))) and isinstance(
-            message, Forward | ReadIndexRequest
-        ):
+    def _spelt(self, message: Message) -> str:
+        """Return a message as the wire has it; its head is the trace's, too."""
+        shown = head(message)
+        if self.trace is not None:
+            self.trace.heads[message.id] = shown
+        return f"{shown}{payload(message)}}}"
+
+    def _send(self, message: Message, text: str) -> None:
+        left = self._way.send(message.to, frame_text(text))
+        if not left and isinstance(message, Forward | ReadIndexRequest):
             asyncio.get_running_loop().call_soon(self.step, Undeliverable(message))
 
     def _reply(self, reply: ClientReply) -> None:
@@ -245,12 +253,14 @@ class Node:
             self._arm_timer()
 
     # -- connections -----------------------------------------------------------------------------------------
-    def _on_frame(self, connection: FrameProtocol, frame: Frame) -> None:
+    def _on_frame(self, connection: FrameProtocol, frame: Frame, data: bytes) -> None:
         if "type" in frame:
             try:
                 message = decode(frame)
             except ValueError as error:
                 raise BadFrame(str(error)) from error
+            if self.trace is not None:
+                self.trace.heads[message.id] = head_of(data)
             self.confirmations.heard(connection)
             self.step(MessageReceived(message))
             return

@@ -1,7 +1,7 @@
 """The node's own account of what it does: one JSON object a line, written before the messages leave.
 
 The core notes what happens as plain tuples (`Traced`); only who writes a line spells it out. Every line is put together
-by hand: this is done several times for each message, and JSON made from dictionaries cost a quarter of the throughput.
+by hand, and messages as the wire has them (see `wire`): JSON made from dictionaries cost a quarter of the throughput.
 `as_line` says the same as a dictionary; a test holds both against each other for every kind of message and event.
 """
 
@@ -18,19 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .log import Entry, Position, payload_hash
-from .messages import (
-    AppendEntries,
-    AppendReply,
-    Forward,
-    ForwardReply,
-    Message,
-    ReadIndexReply,
-    ReadIndexRequest,
-    describe,
-)
+from .messages import Message, describe
+from .wire import head as head_of_message
 
 VERSION = 1
 SHOWN_MAX = 4096
+_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 MAPPED_BYTES = 1 << 20
 
 
@@ -102,7 +95,8 @@ class TraceWriter:
         self._state: State | None = None
         self._shown: dict[int, tuple[Entry, str]] = {}
         """Entries as text, from append to apply."""
-        self._json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+        self.heads: dict[str, str] = {}
+        """Heads of messages by id, for whoever spelt or read them for the wire anyway; forgotten with every `write`."""
 
     def write(self, events: Sequence[Traced]) -> None:
         """Write events as lines; on return they are in the file, whatever becomes of this process."""
@@ -111,29 +105,33 @@ class TraceWriter:
         head, count = self._head, self._count
         times = f',"mono":{time.monotonic_ns()},"wall":{time.time_ns()},"ev":"'
         lines: list[str] = []
+        known, before = self.heads, self._state
         for event, state, message, entries, digest, more in events:
             count += 1
-            line = f'{head}{count}{times}{event}"'
-            if state is not self._state:
-                line += self._state_text(state)
+            changed = "" if state is before else self._state_text(state)
+            before = state
             if message is not None:
-                spelt = _MESSAGES.get(type(message))
-                line += f',"msg":{spelt(message) if spelt is not None else self._json(describe(message))}'
+                shown = known.get(message.id) or head_of_message(message)
+                line = f'{head}{count}{times}{event}"{changed},"msg":{shown}}}'
+            else:
+                line = f'{head}{count}{times}{event}"{changed}'
             if entries is not None:
                 line += f',"e":[{",".join(map(self._entry_text, entries))}]'
             if digest is not None:
                 line += f',"h":"{digest}"'
             if more is not None:
-                line += self._more_text(more)
+                spelt = _MORE.get(event, _more_text)
+                line += f',"x":{{{spelt(more)}}}'
             lines.append(line)
         self._count = count
+        known.clear()
         lines.append("")
         self._file.append("}\n".join(lines).encode())
 
     def _state_text(self, state: State) -> str:
         before, self._state = self._state, state
         if before is None or before[:3] != state[:3] or before[6:7] != state[6:7] or before[8:] != state[8:]:
-            return f',"st":{self._json(state_changes(before, state))}'
+            return f',"st":{_json(state_changes(before, state))}'
         parts: list[str] = []
         if state.commit != before.commit:
             parts.append(f'"commit":{state.commit}')
@@ -157,20 +155,29 @@ class TraceWriter:
         self._shown[entry.index] = entry, text
         return text
 
-    def _more_text(self, more: Mapping[str, Any]) -> str:
-        parts: list[str] = []
-        for key, value in more.items():
-            kind = type(value)
-            if kind is str:
-                parts.append(f'"{key}":{quoted(value)}')
-            elif kind is int:
-                parts.append(f'"{key}":{value}')
-            else:
-                parts.append(f'"{key}":{self._json(value)}')
-        return f',"x":{{{",".join(parts)}}}'
-
     def close(self) -> None:
         self._file.close()
+
+
+# -- what else an event tells, as text; the events of every request are spelt out --------------------------------------
+def _text(value: Any) -> str:
+    kind = type(value)
+    return quoted(value) if kind is str else f"{value}" if kind is int else _json(value)
+
+
+def _more_text(more: Mapping[str, Any]) -> str:
+    return ",".join([f'"{key}":{_text(value)}' for key, value in more.items()])
+
+
+_MORE: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "client_submit": lambda x: (
+        f'"rid":"{x["rid"]}","cid":{quoted(x["cid"])},"seq":{x["seq"]},"f":{quoted(x["f"])},"key":{_text(x["key"])}'
+    ),
+    "client_reply": lambda x: f'"rid":"{x["rid"]}","outcome":"{x["outcome"]}","index":{x["index"]}',
+    "read_served": lambda x: (
+        f'"rid":"{x["rid"]}","index":{x["index"]},"key":{_text(x["key"])},"applied":{x["applied"]}'
+    ),
+}
 
 
 class MappedFile:
@@ -230,60 +237,3 @@ def _end_of_lines(file: int) -> int:
             return start + newline + 1
         place = start
     return 0
-
-
-# -- the messages of every day, spelt out; the others take the long way ----------------------------------------------
-# Names of nodes are plain (see config), and ids are made of them and of numbers: nothing here needs escaping.
-def _append_entries(m: AppendEntries) -> str:
-    return (
-        f'{{"type":"AE","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
-        f'"prev":[{m.prev_index},{m.prev_term}],"n":{len(m.entries)},"commit":{m.commit},"round":{m.round}}}'
-    )
-
-
-def _append_reply(m: AppendReply) -> str:
-    conflict = ""
-    if not m.ok:
-        conflict = f',"conflict":[{"null" if m.conflict_term is None else m.conflict_term},{m.conflict_index}]'
-    return (
-        f'{{"type":"AER","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
-        f'"ok":{"true" if m.ok else "false"},"idx":{m.index}{conflict},"round":{m.round}}}'
-    )
-
-
-def _forward(m: Forward) -> str:
-    return (
-        f'{{"type":"FW","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
-        f'"rid":"{m.rid}"}}'
-    )
-
-
-def _forward_reply(m: ForwardReply) -> str:
-    return (
-        f'{{"type":"FWR","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
-        f'"rid":"{m.rid}","ok":{"true" if m.outcome == "ok" else "false"}}}'
-    )
-
-
-def _read_index(m: ReadIndexRequest) -> str:
-    return (
-        f'{{"type":"RI","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
-        f'"rid":"{m.rid}"}}'
-    )
-
-
-def _read_index_reply(m: ReadIndexReply) -> str:
-    return (
-        f'{{"type":"RIR","id":"{m.id}","from":"{m.frm}","to":"{m.to}","term":{m.term},'
-        f'"rid":"{m.rid}","ok":{"true" if m.ok else "false"},"idx":{m.index}}}'
-    )
-
-
-_MESSAGES: dict[type, Callable[[Any], str]] = {
-    AppendEntries: _append_entries,
-    AppendReply: _append_reply,
-    Forward: _forward,
-    ForwardReply: _forward_reply,
-    ReadIndexRequest: _read_index,
-    ReadIndexReply: _read_index_reply,
-}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from capsize.checker.trace import parse_trace
-from capsize.raft import trace
+from capsize.raft import trace, wire
 from capsize.raft.log import Entry, Position
 from capsize.raft.messages import (
     AppendEntries,
@@ -25,12 +25,32 @@ from capsize.raft.messages import (
     SnapshotReply,
     TimeoutNow,
     VoteReply,
+    describe,
 )
 from capsize.raft.trace import State, Traced, TraceWriter, as_line
 
 FIRST = State(1, None, "F", 0, 0, Position(0, 0), Position(0, 0), (0, 0), ("n1", "n2"), ())
 ODD = 'n"1\\é\n'
 HEADS = ("v", "node", "inc", "lc", "mono", "wall")
+
+MESSAGES: list[Message] = [
+    AppendEntries("n1.1.1", "n1", "n2", 5, 16, 5, (Entry(17, 5, "noop"),), 12, 3),
+    AppendReply("n1.1.2", "n1", "n2", 5, True, 17, 18, None, 0, 3),
+    AppendReply("n1.1.3", "n1", "n2", 5, False, 16, 0, None, 9, 3),
+    AppendReply("n1.1.3", "n1", "n2", 5, False, 16, 0, 4, 9, 3),
+    Forward("n1.1.4", "n1", "n2", 5, "n1.1.7", "cmd", ODD, 1, "[]"),
+    ForwardReply("n1.1.5", "n1", "n2", 5, "r", "ok", 1, "", 17),
+    ForwardReply("n1.1.5", "n1", "n2", 5, "r", "fail", 1, "", 17),
+    ReadIndexRequest("n1.1.6", "n1", "n2", 5, "r"),
+    ReadIndexReply("n1.1.7", "n1", "n2", 5, "r", True, 17),
+    RequestVote("n1.1.8", "n1", "n2", 5, 16, 4, False),
+    VoteReply("n1.1.9", "n1", "n2", 5, True),
+    PreVote("n1.1.10", "n1", "n2", 6, 16, 4),
+    PreVoteReply("n1.1.11", "n1", "n2", 6, True),
+    TimeoutNow("n1.1.12", "n1", "n2", 5),
+    InstallSnapshot("n1.1.13", "n1", "n2", 5, 16, 4, '{"values":{},"payload":1}', 3),
+    SnapshotReply("n1.1.14", "n1", "n2", 5, 16, 3),
+]
 
 
 def event(name: str, state: State = FIRST, **more: Any) -> Traced:
@@ -62,39 +82,53 @@ def test_every_event_is_a_line_of_its_own(tmp_path):
     entries = (Entry(1, 1, "cmd", "[]", ODD, 7), Entry(2, 1, "noop"))
     events = [
         event("recover", x={"term": 1, "vote": None, "last": Position(0, 0)}),
-        event("client_submit", x={"key": [None, {"a": ',"",{'}, "\n", "}\n{"], "f": ODD, "yes": True, "n": 1}),
+        event("anything", x={"key": [None, {"a": ',"",{'}, "\n", "}\n{"], "f": ODD, "yes": True, "n": 1}),
+        event("client_submit", x={"rid": "n1.3.1", "cid": ODD, "seq": 7, "f": ODD, "key": [None, ODD, True]}),
+        event("client_submit", x={"rid": "n1.3.2", "cid": "c", "seq": 8, "f": "get", "key": 7}),
+        event("client_reply", x={"rid": "n1.3.1", "outcome": "info", "index": 0}),
+        event("read_served", x={"rid": "n1.3.2", "index": 4, "key": {"a": ODD}, "applied": 5}),
         event("append", FIRST._replace(last=Position(2, 1)), e=entries, x={"prev": Position(0, 0)}),
         event("apply", FIRST._replace(last=Position(2, 1), applied=1, commit=2), e=entries[:1], h="ab"),
         event("apply", FIRST._replace(last=Position(2, 1), applied=2, commit=2), e=entries[1:], h="cd"),
     ]
     lines = written(tmp_path / "logs" / "trace.jsonl", events)
     assert bodies(lines) == told(events)
-    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [(1, "n1", 3, n) for n in range(1, 6)]
+    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [(1, "n1", 3, n) for n in range(1, 10)]
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        AppendEntries("n1.1.1", "n1", "n2", 5, 16, 5, (Entry(17, 5, "noop"),), 12, 3),
-        AppendReply("n1.1.2", "n1", "n2", 5, True, 17, 18, None, 0, 3),
-        AppendReply("n1.1.3", "n1", "n2", 5, False, 16, 0, None, 9, 3),
-        AppendReply("n1.1.3", "n1", "n2", 5, False, 16, 0, 4, 9, 3),
-        Forward("n1.1.4", "n1", "n2", 5, "n1.1.7", "cmd", ODD, 1, "[]"),
-        ForwardReply("n1.1.5", "n1", "n2", 5, "r", "ok", 1, "", 17),
-        ForwardReply("n1.1.5", "n1", "n2", 5, "r", "fail", 1, "", 17),
-        ReadIndexRequest("n1.1.6", "n1", "n2", 5, "r"),
-        ReadIndexReply("n1.1.7", "n1", "n2", 5, "r", True, 17),
-        RequestVote("n1.1.8", "n1", "n2", 5, 16, 4, False),
-        VoteReply("n1.1.9", "n1", "n2", 5, True),
-        PreVote("n1.1.10", "n1", "n2", 6, 16, 4),
-        PreVoteReply("n1.1.11", "n1", "n2", 6, True),
-        TimeoutNow("n1.1.12", "n1", "n2", 5),
-    ],
-    ids=lambda message: type(message).__name__,
-)
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_every_message_is_spelt_out_as_json_has_it(message: Message, tmp_path):
     events = [event("recover"), event("send", msg=message)]
     assert bodies(written(tmp_path / "trace.jsonl", events)) == told(events)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_comes_over_the_wire_whole_and_its_head_is_what_traces_show(message: Message):
+    text = f"{wire.head(message)}{wire.payload(message)}}}"
+    assert wire.decode(json.loads(text)) == message
+    assert json.loads(wire.head(message) + "}") == json.loads(json.dumps(describe(message)))
+    assert wire.head_of(text.encode()) == wire.head(message)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [{"type": "AE"}, {"type": "??"}, {"type": []}, {"type": "RV", "id": "1", "from": "a", "to": "b", "term": 1}],
+)
+def test_what_is_no_message_is_refused(frame: dict[str, Any]):
+    with pytest.raises(ValueError, match="no message"):
+        wire.decode(frame)
+
+
+def test_a_head_known_from_the_wire_is_written_as_it_came_and_forgotten(tmp_path):
+    writer = TraceWriter(tmp_path / "trace.jsonl", "n1", 3)
+    message = TimeoutNow("n1.1.12", "n1", "n2", 5)
+    writer.heads[message.id] = wire.head_of(b'{"type":"TN",\n"id":"as it came"}')
+    writer.write([event("recv", msg=message)])
+    writer.write([event("recv", msg=message)])
+    writer.close()
+    came, spelt = (json.loads(line)["msg"] for line in (tmp_path / "trace.jsonl").read_text().splitlines())
+    assert came == {"type": "TN", "id": "as it came"}
+    assert spelt == describe(message)
 
 
 @pytest.mark.parametrize(
