@@ -22,7 +22,7 @@ from capsize.cluster.option import choice, number
 from capsize.cluster.revision import Found, change
 from capsize.cluster.system import NodeStatus, System
 from capsize.cluster.systems.etcd_lock import EtcdLockClient
-from capsize.errors import DefiniteError
+from capsize.errors import AdapterError, DefiniteError
 from capsize.op import Invocation, Reply, Value, freeze
 
 DEFINITE_CODES = {3, 5, 6, 7, 8, 9, 11, 12, 16}
@@ -77,6 +77,7 @@ class Etcd(System):
 
     def install(self, node: Node) -> None:
         node.upload(self.binary(), f"{node.install_dir}/etcd", mode=0o755)
+        node.upload(Path(__file__).with_name("etcd_wal.py"), f"{node.install_dir}/etcd_wal.py")
 
     def command(self, node: Node) -> Command:
         client = _url(node.listen("client"))
@@ -187,6 +188,13 @@ class Etcd(System):
         finally:
             http.close()
         return at or int(said["header"]["revision"]), f"{said['hash']} compacted {said.get('compact_revision', 0)}"
+
+    def dump_log(self, node: Node) -> tuple[Mapping[str, Any], ...]:
+        """Return what the write-ahead log holds, each entry with a digest of its data (see `etcd_wal`)."""
+        done = node.run([node.python, f"{node.install_dir}/etcd_wal.py", f"{node.data_dir}/etcd/member/wal"])
+        if done.code:
+            raise AdapterError(f"{node.name}: the write-ahead log cannot be read: {done.err.strip()[-200:]}")
+        return tuple(json.loads(done.out)["entries"])
 
 
 class EtcdClient(Client):
