@@ -59,6 +59,7 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
         verdicts.append(_explained(_checked(checker, history, spent), history, workload, traces, _origin(run)))
     verdicts += white_box
     verdicts += _dumped(folder, nodes)
+    verdicts += _evidence(folder, run)
     return merge("run", verdicts)
 
 
@@ -116,6 +117,26 @@ def _dumped(folder: Path, nodes: Sequence[str]) -> list[Verdict]:
         return [Verdict(NAME, {Axis.HARNESS: Finding("unknown", (told,))})]
 
 
+def _evidence(folder: Path, run: Mapping[str, Any]) -> list[Verdict]:
+    """Return "unknown" where evidence that the run should have left is not there; nothing where all of it is.
+
+    A check that had nothing to look at has found nothing, which is not the same as that there was nothing to find.
+    """
+    because = ["the nodes' logs and traces were not collected: the tool ended before"] * (
+        "not_collected" in run and run["not_collected"] is None
+    )
+    because += [str(problem) for problem in run.get("not_collected") or ()]
+    for node, names in _named_traces(run).items():
+        missing = [name for name in names if not _holds_anything(folder / "nodes" / node / name)]
+        if missing:
+            because.append(f"{node}: its trace ({', '.join(missing)}) is missing: Raft's rules were judged without it")
+    return [Verdict("evidence", {Axis.HARNESS: Finding("unknown", tuple(because))})] if because else []
+
+
+def _holds_anything(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
 def _origin(run: Mapping[str, Any]) -> int | None:
     """Return where the run began on the nodes' clock; None where it was not recorded, or each host has its own."""
     told, backend = run.get("origin_ns"), run.get("backend")
@@ -148,10 +169,15 @@ def write_verdict(folder: Path, verdict: Verdict) -> None:
 
 def _traces(folder: Path, run: Mapping[str, Any]) -> list[Path]:
     """Return the trace files that were collected, as run.json names them."""
-    named = run.get("traces")
-    names: Mapping[str, Any] = named if isinstance(named, Mapping) else {}
-    paths = [folder / "nodes" / node / str(name) for node, files in names.items() for name in files]
+    paths = [folder / "nodes" / node / name for node, names in _named_traces(run).items() for name in names]
     return [path for path in paths if path.is_file()]
+
+
+def _named_traces(run: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return node -> the names of the traces that it was to leave."""
+    named = run.get("traces")
+    told: Mapping[str, Any] = named if isinstance(named, Mapping) else {}
+    return {str(node): [str(name) for name in names] for node, names in told.items()}
 
 
 def _checked(checker: Checker, history: History, budget: Budget) -> Verdict:

@@ -169,6 +169,7 @@ class _Run:
             "backend": {**cluster.backend.describe(), "name": cluster.backend.name, "why": place.why},
             "nodes": [node.name for node in cluster.nodes],
             "traces": {node.name: list(self.made.system.traces(node)) for node in cluster.nodes},
+            "not_collected": None,
         }
         store.write_json(self.folder / store.RUN, self.facts)
         cluster.prepare(self.made.needs)
@@ -188,7 +189,9 @@ class _Run:
             raise StoreError(f"{error}; capsize check {self.folder} judges what was recorded") from error
         finally:
             recorder.close()
-        for problem in cluster.collect(self.folder / "nodes"):
+        self.facts["not_collected"] = cluster.collect(self.folder / "nodes")
+        store.write_json(self.folder / store.RUN, self.facts)
+        for problem in self.facts["not_collected"]:
             self._say(f"warning   {problem}")
         for problem in dump_logs(cluster, self.folder / "nodes"):
             self._say(f"warning   {problem}")

@@ -56,6 +56,23 @@ def test_a_run_under_faults_is_valid_and_leaves_everything_in_the_store(tmp_path
     assert world.destroyed
 
 
+def test_a_run_whose_evidence_is_missing_is_not_valid(tmp_path: Path) -> None:
+    finished = carry_out(tmp_path, World(), faults=())
+    assert finished.verdict.valid is True
+    path = finished.folder / "run.json"
+    told = json.loads(path.read_text())
+    assert told["not_collected"] == []
+    for change, because in (
+        ({"not_collected": ["n3: logs could not be collected: full"]}, "n3: logs could not be collected: full"),
+        ({"not_collected": None}, "the tool ended before"),
+        ({"traces": {"n1": [], "n2": ["trace.jsonl"]}}, "n2: its trace (trace.jsonl) is missing"),
+    ):
+        path.write_text(json.dumps({**told, **change}))
+        again = judge(finished.folder)
+        assert again.valid == "unknown"
+        assert because in " ".join(again.axes[Axis.HARNESS].because)
+
+
 def test_after_a_run_nothing_is_held_and_every_process_runs(tmp_path: Path) -> None:
     world = World()
     carry_out(tmp_path, world)

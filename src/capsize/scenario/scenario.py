@@ -214,7 +214,8 @@ class Scenario:
         recorder.close()
         readers.close()
         nodes = self.folder / "nodes"
-        for problem in [*self.cluster.collect(nodes), *dump_logs(self.cluster, nodes)]:
+        self.facts["not_collected"] = self.cluster.collect(nodes)
+        for problem in [*self.facts["not_collected"], *dump_logs(self.cluster, nodes)]:
             self._say(f"warning   {problem}")
         return self._judge()
 
