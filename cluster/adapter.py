@@ -28,7 +28,7 @@ S = TypeVar("S", bound=System)
 HOOKS: Mapping[str, inspect.Signature] = {
     name: inspect.signature(member)
     for name, member in vars(System).items()
-    if inspect.isfunction(member) and not name.startswith("_") and name != "capabilities"
+    if inspect.isfunction(member) and not name.startswith("_") and name not in ("capabilities", "has_own_clients")
 }
 """Every hook of the contract and how it is called."""
 
@@ -247,6 +247,9 @@ def _fact_problems(cls: type[System]) -> list[str]:
     name: Any = cls.name
     if not isinstance(name, str) or not name:
         problems.append(f"name is {name!r}; expected a word, e.g. name = {cls.__name__.lower()!r}")
+    lacks: Any = cls.lacks
+    if not isinstance(lacks, set | frozenset) or not all(isinstance(word, str) for word in lacks):
+        problems.append(f"lacks is {_brief(lacks)}; expected a set of operations, e.g. {{'cas'}}")
     options: Any = cls.options
     if not isinstance(options, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in options.items()):
         return [*problems, f"options is {_brief(options)}; expected a dict: option name -> one line of description"]

@@ -3,6 +3,7 @@
     name = "pebble"
     files = ["pebble.py"]                       # beside the TOML file; uploaded to {install}
     ports = ["raft"]
+    lacks = ["incr"]                            # operations that the client does not have, if any
 
     [node]
     command = ["{python}", "{install}/pebble.py", "{name}", "--listen", "{listen.raft}", "--data", "{data}"]
@@ -34,7 +35,9 @@ from capsize.cluster.system import NodeStatus, System
 from capsize.errors import AdapterError
 
 PLACEHOLDER = re.compile(r"\{([a-z]+(?:\.[A-Za-z0-9_-]+)?)\}")
-SHAPE: Mapping[str, type] = {"name": str, "files": list, "ports": list, "node": dict, "client": dict, "options": dict}
+SHAPE: Mapping[str, type] = {
+    "name": str, "files": list, "ports": list, "lacks": list, "node": dict, "client": dict, "options": dict
+}  # fmt: skip
 NODE_SHAPE: Mapping[str, type] = {"command": list, "each_peer": list, "env": dict, "log": str}
 CLIENT_SHAPE: Mapping[str, type] = {"command": list, "status": bool}
 
@@ -133,6 +136,7 @@ def load(path: Path) -> type[System]:
     base = DescribedWithStatus if told["client"].get("status") else DescribedSystem
     options = {name: f"default {value}" for name, value in told.get("options", {}).items()}
     facts: dict[str, Any] = {"name": told["name"], "options": options, "description": told}
+    facts["lacks"] = frozenset(map(str, told.get("lacks", ())))
     facts |= {"folder": path.resolve().parent, "__doc__": f"Described by {path}."}
     return cast("type[System]", type("Described", (base,), facts))
 

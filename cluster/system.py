@@ -39,6 +39,8 @@ class System(ABC):
     name: str = ""
     options: dict[str, str] = {}  # noqa: RUF012 (name -> one-line description; shown by `capsize list systems`)
     restart_timeout_s: float = 30.0
+    lacks: frozenset[str] = frozenset()
+    """Operations its clients do not have: `register` does without "cas", a workload that needs one is refused."""
 
     def __init__(self, **options: Any) -> None:
         self.chosen = options
@@ -135,6 +137,10 @@ class System(ABC):
     def dump_log(self, node: Node) -> tuple[Mapping[str, Any], ...]:
         """Return the stopped node's log as `{"index", "term", …}` (evidence level L2), oldest first."""
         raise NotImplementedError
+
+    def has_own_clients(self) -> bool:
+        """Say whether the adapter brings clients of its own for some workloads."""
+        return type(self).own_client is not System.own_client
 
     def capabilities(self) -> frozenset[str]:
         """Return the optional hooks this adapter overrides, by name."""

@@ -24,6 +24,7 @@ class Append(Workload):
     says = "append unique items to texts, get the whole; linearizability"
     reads = frozenset({"get"})
     model = "kv"
+    needs = frozenset({"get", "append"})
 
     def requests(self, thread: int) -> Iterator[Invocation]:
         for rng, number, keys in self.generations(thread):

@@ -21,6 +21,7 @@ class Counters(Workload):
     says = "incr and read counters; linearizability"
     reads = frozenset({"read"})
     model = "counter"
+    needs = frozenset({"read", "incr"})
 
     def requests(self, thread: int) -> Iterator[Invocation]:
         for rng, _, keys in self.generations(thread):

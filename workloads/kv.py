@@ -21,6 +21,7 @@ class KeyValue(Workload):
     says = "get, put, delete, cas, append and incr of a map; linearizability"
     reads = frozenset({"get"})
     model = "kv"
+    needs = frozenset({"get", "put", "delete", "cas", "append", "incr"})
 
     def requests(self, thread: int) -> Iterator[Invocation]:
         written: tuple[int, int] | None = None

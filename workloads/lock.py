@@ -21,6 +21,7 @@ class Locks(Workload):
     says = "acquire and release locks; nobody is granted one that another process holds"
     reads = frozenset({"read"})
     model = "fenced-lock"
+    needs = frozenset({"read", "cas"})
 
     def requests(self, thread: int) -> Iterator[Invocation]:
         for rng, _, keys in self.generations(thread):

@@ -23,6 +23,7 @@ class Queues(Workload):
     says = "enqueue and dequeue; first in first out, nothing lost, nothing twice"
     reads = frozenset({"read"})
     model = "queue"
+    needs = frozenset({"read", "cas"})
 
     def requests(self, thread: int) -> Iterator[Invocation]:
         for rng, number, keys in self.generations(thread):

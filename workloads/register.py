@@ -16,12 +16,14 @@ READ, CAS_AFTER_WRITE = 0.5, 0.35
 
 class Register(Workload):
     """Half reads. A third of the writes are followed by a cas of the value just written: it holds, unless another
-    client came between, so that both outcomes are common although no request depends on an answer."""
+    client came between, so that both outcomes are common although no request depends on an answer. A system that lacks
+    cas is asked for a write there."""
 
     name = "register"
     says = "read, write and cas of many registers; linearizability"
     reads = frozenset({"read"})
     model = "cas-register"
+    needs = frozenset({"read", "write"})
 
     def requests(self, thread: int) -> Iterator[Invocation]:
         written: tuple[int, int] | None = None
@@ -30,7 +32,7 @@ class Register(Workload):
             if written is not None and rng.random() < CAS_AFTER_WRITE:
                 key, old = written
                 written = (key, number)
-                yield Invocation("cas", key, (old, number))
+                yield Invocation("write", key, number) if "cas" in self.lacks else Invocation("cas", key, (old, number))
             elif rng.random() < READ:
                 yield Invocation("read", key)
             else:

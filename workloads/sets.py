@@ -23,6 +23,7 @@ class Sets(Workload):
     says = "add to sets, read them whole; no acknowledged element may be missing from a later read"
     reads = frozenset({"read"})
     model = "set"
+    needs = frozenset({"read", "cas"})
 
     def requests(self, thread: int) -> Iterator[Invocation]:
         for rng, number, keys in self.generations(thread):

@@ -34,6 +34,10 @@ class Workload(ABC):
     """The operations that change nothing: one that timed out has certainly done no harm, and is `fail`."""
     model: ClassVar[str] = ""
     """The model that judges it, as `capsize list models` names it."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Operations of a map without which it asks nothing; one built on a map needs what it is built with."""
+    lacks: frozenset[str] = frozenset()
+    """Operations that the system it is fitted to does not have."""
 
     def __init__(self, seed: int, threads: int) -> None:
         self.seed = seed
@@ -54,6 +58,7 @@ class Workload(ABC):
     def fit(self, system: System) -> System:
         """Return `system` with clients that can do what this workload asks: its own, or built on its map's."""
         of_map, own = system.client, system.own_client
+        self.lacks = frozenset(system.lacks)
 
         def client(node: Node, process: int) -> Client:
             return own(self.name, node, process) or self.on_map(of_map(node, process), process)

@@ -8,6 +8,7 @@ from capsize.cluster.http_client import HttpClient, get_json, post_json
 from capsize.cluster.json_lines import JsonLinesClient
 from capsize.cluster.node import Command, Completed, Node
 from capsize.cluster.option import choice, number
+from capsize.cluster.ports import wait_for_port
 from capsize.cluster.program import ProgramClient
 from capsize.cluster.revision import change
 from capsize.cluster.stream import Stream
@@ -41,4 +42,5 @@ __all__ = [
     "libraries_from_debian",
     "number",
     "post_json",
+    "wait_for_port",
 ]

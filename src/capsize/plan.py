@@ -56,7 +56,17 @@ def plan(config: RunConfig) -> Plan:
     refuse_unasked(config, system, schedule)
     _refuse_two_kinds_of_clocks(schedule)
     asked = workload(config.seed, config.nodes * config.concurrency)
+    _refuse_what_is_lacking(config, system, asked)
     return Plan(config, asked.fit(system), asked, kinds, schedule)
+
+
+def _refuse_what_is_lacking(config: RunConfig, system: System, workload: Workload) -> None:
+    """Raise Refused for a workload that asks what the system's clients do not have."""
+    lacking = sorted(workload.needs & frozenset(system.lacks))
+    if lacking and not system.has_own_clients():
+        raise Refused(
+            f"--workload: {config.workload} needs {', '.join(lacking)}, which {config.system} lacks (its adapter says so)"
+        )
 
 
 def refuse_unasked(config: RunConfig, system: System, schedule: Schedule) -> None:

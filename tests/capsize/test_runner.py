@@ -73,6 +73,13 @@ def test_a_run_whose_evidence_is_missing_is_not_valid(tmp_path: Path) -> None:
         assert because in " ".join(again.axes[Axis.HARNESS].because)
 
 
+def test_a_workload_that_asks_what_the_system_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeSystem, "lacks", frozenset({"cas"}))
+    assert carry_out(tmp_path, World(), faults=()).verdict.valid is True
+    with pytest.raises(Refused, match="set needs cas, which fake_cluster:FakeSystem lacks"):
+        carry_out(tmp_path, World(), faults=(), workload="set")
+
+
 def test_after_a_run_nothing_is_held_and_every_process_runs(tmp_path: Path) -> None:
     world = World()
     carry_out(tmp_path, world)

@@ -60,6 +60,8 @@ def test_a_right_adapter_is_healthy() -> None:
         (wrong.NeverGivesUp, "lost-answers", "timeout", "came back after"),
         (wrong.Remembers, "cache", "cache", "cache"),
         (wrong.ReadsText, "answers", "answers", "as they went"),
+        (wrong.HasNoCas, "answers", "answers", "lacks = {'cas'}"),
+        (wrong.SaysItHasNoCas, "answers", "answers", "lacks names cas"),
         (wrong.LetsGo, "kill", "kill", "still serves"),
         (wrong.ComesBack, "kill", "kill", "still serves"),
         (wrong.ForgetsOnRestart, "restart", "restart", "is gone on"),

@@ -72,6 +72,18 @@ class TimeoutIsFail(Wrong):
                 raise DefiniteError("timed out") from error
 
 
+class HasNoCas(Wrong):
+    class around(Around):  # noqa: N801
+        def invoke(self, op: Invocation) -> Reply:
+            if op.f == "cas":
+                raise DefiniteError("there is no cas here")
+            return super().invoke(op)
+
+
+class SaysItHasNoCas(Wrong):
+    lacks = frozenset({"cas"})
+
+
 class LostAnswerIsFail(Wrong):
     class around(Around):  # noqa: N801
         def invoke(self, op: Invocation) -> Reply:

@@ -30,6 +30,26 @@ def test_the_same_seed_asks_the_same(word: str) -> None:
     assert asked(WORKLOADS[word](7, 10)) != asked(WORKLOADS[word](8, 10))
 
 
+def test_a_system_that_lacks_cas_is_asked_for_writes_instead_and_for_the_same_otherwise() -> None:
+    whole, without = WORKLOADS["register"](7, 4), WORKLOADS["register"](7, 4)
+    without.lacks = frozenset({"cas"})
+    for mine, theirs in zip(asked(without), asked(whole), strict=True):
+        assert {op.f for op in mine} == {"read", "write"}
+        assert [op for op in theirs if op.f != "cas"] == [
+            op for op, other in zip(mine, theirs, strict=True) if other.f != "cas"
+        ]
+        instead = [(op.key, op.value) for op, other in zip(mine, theirs, strict=True) if other.f == "cas"]
+        assert instead == [(op.key, written(op)[0]) for op in theirs if op.f == "cas"]
+
+
+@pytest.mark.parametrize("word", EVERY)
+def test_every_workload_says_what_it_cannot_do_without(word: str) -> None:
+    workload = WORKLOADS[word](7, 10)
+    built_on_a_map = type(workload).on_map is not Workload.on_map
+    words = {op.f for thread in asked(workload) for op in thread}
+    assert workload.needs == ({"read", "cas"} if built_on_a_map else words - ({"cas"} if word == "register" else set()))
+
+
 def written(op: Invocation) -> list[Any]:
     if op.f in ("write", "put", "append", "add", "enqueue"):
         return [op.value]

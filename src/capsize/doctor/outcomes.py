@@ -73,6 +73,13 @@ def answers(patient: Patient) -> Iterator[Finding]:
         if held is not True or failed is not False or patient.read(node, key) != new:
             odd = True
             yield bad("answers", f"cas answered {held!r} where it holds and {failed!r} where not; expected True, False")
+    lacks = patient.system.lacks
+    if "cas" not in known and "cas" not in lacks:
+        odd = True
+        yield bad("answers", "it has no cas, and does not say so: with lacks = {'cas'} `register` does without it")
+    for claimed in sorted(lacks & set(known)):
+        odd = True
+        yield bad("answers", f"lacks names {claimed}, which it answered")
     if not odd:
         yield good("answers", f"values come back as they went; operations: {', '.join(known)}")
 
