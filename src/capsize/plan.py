@@ -65,7 +65,7 @@ def _refuse_what_is_lacking(config: RunConfig, system: System, workload: Workloa
     lacking = sorted(workload.needs & frozenset(system.lacks))
     if lacking and not system.has_own_clients():
         raise Refused(
-            f"--workload: {config.workload} needs {', '.join(lacking)}, which {config.system} lacks (its adapter says so)"
+            f"--workload: {config.workload} needs {', '.join(lacking)}, which {config.system} lacks (so its adapter)"
         )
 
 
