@@ -241,6 +241,11 @@ def _step(item: object, counts: dict[str, int], where: str, nodes: Sequence[str]
         data = item.get("fault")
         if isinstance(data, Mapping) and isinstance(when, Failpoint) and "target" not in data:
             data = {**data, "target": when.node}
+        if isinstance(data, Mapping) and data.get("fault") == "weather":
+            raise UsageError(
+                "weather is the simulator's; real nodes have the fault 'shape' (docs/faults.md), and for a whole run "
+                "--opt weather=rough"
+            )
         fault = fault_from_json(data)
         if nodes:
             check_target(fault.target, nodes)

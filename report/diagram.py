@@ -43,7 +43,7 @@ def summary(story: Story) -> str:
     'Appended by n1; not committed within these traces, so nobody was told that it was done.'
     """
     if not story.committed:
-        told = [step for step in story.steps if step.phase == "reply"]
+        told = [step for step in story.steps if step.phase == "reply" and step.kind == "client"]
         answered = f"; the client was answered {told[0].text.rpartition(' ')[2]}" if told else ""
         end = answered or ", so nobody was told that it was done"
         return f"Appended by {story.leader}; not committed within these traces{end}."
@@ -64,9 +64,10 @@ def phase_rows(story: Story) -> list[dict[str, object]]:
     first = story.steps[0].at_ns if story.steps else 0
     for name, (who, what) in PHASES.items():
         mine = [(number, step) for number, step in enumerate(story.steps, 1) if step.phase == name]
-        if not mine and name in ("back-up", "other", "ask"):
+        if not mine and name in ("back-up", "catch-up", "other", "ask"):
             continue
-        nodes = list(dict.fromkeys(step.node for _, step in mine))
+        acting = [step.node for _, step in mine if "follower" not in who or step.node != story.leader]
+        nodes = list(dict.fromkeys(acting))
         rows.append(
             {
                 "phase": name, "who": who, "what": what, "nodes": ", ".join(nodes), "count": len(mine),

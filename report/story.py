@@ -38,6 +38,7 @@ PHASES: dict[str, tuple[str, str]] = {
     "send": ("leader", "Sends AppendEntries with prevIndex and prevTerm"),
     "check": ("followers", "Look for the entry at prevIndex with prevTerm; append, fsync, acknowledge"),
     "back-up": ("a follower", "Its log does not fit: it refuses, the leader backs up, the tail is overwritten"),
+    "catch-up": ("a follower", "It missed earlier entries: they come first, batch after batch"),
     "commit": ("leader", "A majority holds it: marks it committed, applies"),
     "reply": ("leader", "Answers the client"),
     "learn": ("followers", "Learn the commit index from what comes next; apply"),
@@ -73,7 +74,17 @@ class _Telling:
     shown: set[str] = field(default_factory=set[str])
     refused: set[str] = field(default_factory=set[str])
     """Servers whose logs did not fit when they were asked."""
+    behind: set[str] = field(default_factory=set[str])
+    """Servers that are sent earlier entries after this one was committed."""
+    asked: dict[tuple[str, int], list[tuple[str, int]]] = field(
+        default_factory=dict[tuple[str, int], list[tuple[str, int]]]
+    )
+    """(follower, prev index): the AppendEntries that asked there, their ids and terms."""
+    fitting: set[str] = field(default_factory=set[str])
+    """AppendEntries with earlier entries that nobody refused so far: no part of this entry's story."""
     origin: tuple[str, str] | None = None
+    """Which server's client asked, and as which request."""
+    command: str = ""
 
     def add(self, event: TraceEvent, kind: str, text: str, phase: str, label: str = "") -> None:
         message = event.msg
@@ -118,19 +129,42 @@ def tell(events: Sequence[TraceEvent], index: int, term: int | None = None) -> S
     for event in events[begin:]:
         _take(telling, event)
     nodes = tuple(sorted({event.node for event in events}))
-    return Story(telling.entry, telling.leader, nodes, tuple(telling.steps), bool(telling.committed))
+    steps = tuple(step for step in telling.steps if step.message not in telling.fitting)
+    return Story(telling.entry, telling.leader, nodes, steps, bool(telling.committed))
 
 
 def _asked(telling: _Telling, before: Sequence[TraceEvent]) -> None:
-    """Find the client's request that the entry came from."""
+    """Find the client's request that the entry came from, and how it reached the leader."""
     entry = telling.entry
-    for event in reversed(before):
+    for place in range(len(before) - 1, -1, -1):
+        event = before[place]
         if event.ev == "client_submit" and (event.x.get("cid"), event.x.get("seq")) == (entry.cid, entry.seq):
             telling.origin = (event.node, event.x.get("rid", ""))
-            what = f"{event.x.get('f')} {event.x.get('key')!r}"
-            text = f"a client asks for {what} (client {entry.cid}, request {entry.seq})"
+            value = f" = {event.x['value']!r}" if "value" in event.x else ""
+            telling.command = f"{event.x.get('f')} {event.x.get('key')!r}{value}"
+            text = f"a client asks for {telling.command} (client {entry.cid}, request {entry.seq})"
             telling.add(event, "client", text, "ask", "asked")
+            for later in before[place + 1 :]:
+                if later.msg.get("type") == "FW":
+                    _forward(telling, later)
             return
+
+
+def _forward(telling: _Telling, event: TraceEvent) -> None:
+    """Add the client's request on its way to the leader, or the outcome on its way back."""
+    message, asks = event.msg, event.msg["type"] == "FW"
+    asked, rid = telling.origin or ("", "")
+    if message["rid"] != rid or message["from" if asks else "to"] != asked:
+        return
+    if asks:
+        sent, got = f"forwards the request to {message['to']}, the leader it knows", "gets the request"
+    else:
+        sent, got = f"sends the outcome to {asked}, whose client asked", f"hears the outcome from {message['from']}"
+    phase, label = ("ask", "request") if asks else ("reply", "outcome")
+    if event.ev == "send":
+        telling.add(event, "send", sent, phase, label)
+    else:
+        telling.add(event, "recv", got, phase)
 
 
 def _take(telling: _Telling, event: TraceEvent) -> None:
@@ -170,12 +204,16 @@ def _append(telling: _Telling, event: TraceEvent) -> None:
     entry = telling.entry
     same = [other for other in event.entries() if other.index == entry.index and other.term == entry.term]
     if not same:
+        if event.node in telling.behind - telling.holds and event.e:
+            reached = max(other.index for other in event.entries())
+            telling.add(event, "append", f"the log fits: appends {len(event.e)} up to index {reached}", "catch-up")
         return
     telling.holds.add(event.node)
     others = len(event.e) - 1
     more = f" and {others} more" if others else ""
     if event.node == telling.leader and event.state.role == "L":
-        text = f"appends (term {entry.term}, index {entry.index}, payload {entry.digest}){more}"
+        command = f", {telling.command}" if telling.command else ""
+        text = f"appends (term {entry.term}, index {entry.index}{command}, payload {entry.digest}){more}"
         telling.add(event, "append", text, "append")
     else:
         text = f"the log fits: appends index {entry.index} of term {entry.term}{more}"
@@ -219,8 +257,14 @@ def _message(telling: _Telling, event: TraceEvent) -> None:
         carries = prev[0] < entry.index <= prev[0] + count
         news = commit >= entry.index and follower not in telling.told_commit
         probes = follower not in telling.holds and follower not in telling.acknowledged
+        telling.asked.setdefault((follower, prev[0]), []).append((name, message["term"]))
         if not (carries or news or probes):
             return
+        late = probes and not carries and count > 0 and commit >= entry.index
+        if late:
+            telling.behind.add(follower)
+        elif not (carries or news or follower in telling.refused):
+            telling.fitting.add(name)
         if commit >= entry.index:
             telling.told_commit.add(follower)
         telling.shown.add(name)
@@ -229,13 +273,15 @@ def _message(telling: _Telling, event: TraceEvent) -> None:
             event,
             "send",
             f"sends AppendEntries to {follower}: prev (index {prev[0]}, term {prev[1]}), {what}, commit {commit}",
-            "send" if carries else "learn" if news else "back-up",
+            "send" if carries else "catch-up" if late else "learn" if news else "back-up",
             f"prev {prev[0]}·{prev[1]}, {count or 'no'} {'entry' if count == 1 else 'entries'}",
         )
     elif kind == "AE" and not sends and name in telling.shown:
         text = f"gets it and looks for index {message['prev'][0]} of term {message['prev'][1]} in its log"
         phase = telling.phase_of(name)
         telling.add(event, "recv", text, "check" if phase == "send" else phase)
+    elif kind == "FWR":
+        _forward(telling, event)
     elif kind == "AER" and message["term"] >= entry.term:
         _reply(telling, event)
     elif kind == "IS" and message.get("last", (0, 0))[0] >= entry.index:
@@ -259,18 +305,32 @@ def _reply(telling: _Telling, event: TraceEvent) -> None:
             telling.acknowledged.add(follower)
             telling.add(event, "recv", f"counts {follower}'s copy", "check")
     elif sends:
-        term, first = message.get("conflict") or (None, None)
-        why = (
-            f"holds term {term} there, which begins at index {first}"
-            if term is not None
-            else f"ends before index {first}"
-        )
-        telling.shown.add(name)
-        telling.refused.add(event.node)
-        label = f"no: term {term} from {first}" if term is not None else f"no: ends before {first}"
-        telling.add(event, "send", f"refuses at index {message.get('idx')}: its log {why}", "back-up", label)
+        _refusal(telling, event)
     elif name in telling.shown:
         telling.add(event, "recv", f"learns that {message['from']} refused, and backs up", "back-up")
+
+
+def _refusal(telling: _Telling, event: TraceEvent) -> None:
+    """Add a refusal: of a log that does not fit, or of a leader whose term is over; not once it has the entry."""
+    message, node = event.msg, event.node
+    if node in telling.durable and node in telling.holds:
+        return
+    prev = message.get("idx", 0)
+    asked = telling.asked.pop((node, prev), [])
+    telling.shown.add(message.get("id", ""))
+    telling.fitting.difference_update(name for name, _ in asked)
+    term_asked = max((term for _, term in asked), default=message["term"])
+    if message["term"] > term_asked:
+        text = f"refuses: it is in term {message['term']}, and term {term_asked} is over"
+        telling.add(event, "send", text, "other", f"no: term {message['term']}")
+        return
+    term, first = message.get("conflict") or (None, None)
+    why = (
+        f"holds term {term} there, which begins at index {first}" if term is not None else f"ends before index {first}"
+    )
+    telling.refused.add(node)
+    label = f"no: term {term} from {first}" if term is not None else f"no: ends before {first}"
+    telling.add(event, "send", f"refuses at index {prev}: its log {why}", "back-up", label)
 
 
 def as_text(story: Story) -> str:

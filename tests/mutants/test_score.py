@@ -15,6 +15,8 @@ from capsize.track_record import Simulated, page
 from capsize.verdict import Axis, Finding, Verdict
 
 NO_SCENARIOS: list[str] = []
+SEED_OF_A_STOP = 4
+"""Its random run with `term.accept_stale_ae` ends in a server that stops itself, and in nothing else."""
 
 CAUGHT_ONLY_BY = [
     ("commit.old_term", "figure_8", "I7"),
@@ -86,6 +88,26 @@ def test_without_linearizability_stale_reads_are_not_found(monkeypatch: pytest.M
     monkeypatch.setattr(run, "check_linearizable", satisfied)
     row = examine("read.leader_local", [], ["reads_on_both_sides"])
     assert not row.by_judges
+
+
+def test_without_health_a_server_that_stops_itself_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message of an older term is obeyed: the server notices, ends, and no other judge hears of it."""
+
+    def satisfied(*_: Any, **__: Any) -> Verdict:
+        return Verdict("health", {Axis.LIVENESS: Finding(True), Axis.COVERAGE: Finding(True)})
+
+    bug = "term.accept_stale_ae"
+    before = examine(bug, [SEED_OF_A_STOP], NO_SCENARIOS)
+    assert set(before.random) == {"node-stopped-itself"}
+    monkeypatch.setattr(run, "_health", satisfied)
+    assert not examine(bug, [SEED_OF_A_STOP], NO_SCENARIOS).found
+
+
+def test_without_health_a_refusal_to_boot_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    bug, scenario = "recover.append_after_torn_tail", "torn_record_then_two_restarts"
+    assert "node-refused-to-boot" in examine(bug, [], [scenario]).directed[scenario]
+    monkeypatch.setattr(stage, "refused_to_boot", lambda *_, **__: ())
+    assert not examine(bug, [], [scenario]).by_judges
 
 
 @pytest.mark.parametrize("name", [CLEAN_NAME, *(name for name in all_names() if MUTANTS[name].control)])

@@ -14,6 +14,7 @@ from capsize.errors import UsageError
 from capsize.report.diagram import as_html, as_svg, phase_rows, summary
 from capsize.report.story import Story, as_json, as_text, commands, tell
 from capsize.simulator.scenarios import SCENARIOS, play
+from capsize.simulator.stage import Stage
 from capsize.simulator.subject import CLEAN
 
 
@@ -81,6 +82,71 @@ def test_a_write_that_nobody_else_got_is_told_as_not_committed() -> None:
     assert story is not None
     assert not story.committed
     assert "not committed" in as_text(story)
+
+
+def test_earlier_entries_on_their_way_are_no_part_of_it() -> None:
+    """An AppendEntries with the entry before, which arrives as it should, is no probe of a log that does not fit."""
+    stage = Stage(3, record=True)
+    stage.elect("n1")
+    stage.settle()
+    stage.world.nodes["n1"].disk_ms = (5.0, 5.0)
+    stage.write("n1", "x", 1)
+    stage.write("n1", "y", 2)  # appended while the disk is busy with x, which leaves first
+    stage.pass_ms(20)
+    stage.settle()
+    events = stage.world.recorded or []
+    story = tell(events, 3)
+    assert story is not None
+    append = next(place for place, event in enumerate(events) if event.ev == "append" and event.e[0]["i"] == 3)
+    assert [
+        event
+        for event in events[append:]
+        if event.ev == "send" and event.msg.get("n") == 1 and event.msg["prev"] == [1, 1]
+    ]
+    assert not [step for step in story.steps if step.phase in ("back-up", "catch-up")]
+    assert not [step for step in story.steps if "prev (index 1, term 1)" in step.text and "1 entry" in step.text]
+
+
+def test_a_forwarded_write_goes_to_the_leader_and_its_outcome_back() -> None:
+    stage = Stage(3, record=True)
+    stage.elect("n1")
+    stage.settle()
+    stage.heartbeat("n1")
+    stage.settle()
+    stage.write("n2", "x", 42)
+    stage.settle()
+    story = tell(stage.world.recorded or [], 2)
+    assert story is not None
+    places = order(
+        story,
+        ("n2", "a client asks for put 'x' = 42"),
+        ("n2", "forwards the request to n1"),
+        ("n1", "gets the request"),
+        ("n1", "appends (term 1, index 2, put 'x' = 42"),
+        ("n1", "sends the outcome to n2"),
+        ("n2", "hears the outcome from n1"),
+        ("n2", "answers the client: ok"),
+    )
+    assert places == sorted(places)
+    rows = {row["phase"]: row["nodes"] for row in phase_rows(story)}
+    assert rows["check"] == "n2, n3"  # the leader, which counts, is no follower
+
+
+def test_a_follower_that_missed_entries_gets_them_batch_after_batch() -> None:
+    events = events_of("follower_500_entries_behind")
+    story = tell(events, 501, 1)
+    assert story is not None
+    caught_up = [step for step in story.steps if step.phase == "catch-up" and step.node == "n3"]
+    assert [step.text for step in caught_up if step.kind == "append"] == [
+        f"the log fits: appends 128 up to index {index}" for index in (129, 257, 385)
+    ]
+    refused = order(
+        story,
+        ("n3", "refuses at index 501: its log ends before index 2"),
+        ("n2", "learns that n3 refused, and backs up"),
+        ("n3", "appends index 501 of term 1"),
+    )
+    assert refused == sorted(refused)
 
 
 def test_the_json_carries_every_step() -> None:

@@ -35,6 +35,12 @@ FOUND_BY_ITS_SCENARIO = [
     ("snap.boundary_ae", "snapshot_at_the_conflict", "I8"),
     ("member.no_noop_first", "changes_by_two_leaders", "I18"),
     ("member.no_rollback", "change_that_is_overwritten", "I18"),
+    ("quorum.minority", "servers_go_one_by_one", "expectation"),
+    ("quorum.minority", "three_of_five_are_away", "expectation"),
+    ("quorum.minority", "kills_go_round", "expectation"),
+    ("vote.no_uptodate_check", "leader_returns_beside_a_laggard", "expectation"),
+    ("apply.twice_after_restart", "restarts_of_all_of_the_leader_and_of_a_follower", "expectation"),
+    ("log.truncate_always", "churn", "I15"),
 ]
 
 

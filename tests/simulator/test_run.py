@@ -10,6 +10,7 @@ import pytest
 
 from capsize.checker.invariants import RaftInvariants
 from capsize.checker.trace import TraceEvent
+from capsize.simulator.many import outcomes
 from capsize.simulator.run import Plan, simulate
 from capsize.simulator.subject import subject
 
@@ -21,6 +22,15 @@ def test_a_seed_replays_exactly() -> None:
     assert first.recorded == second.recorded
     assert list(first.history) == list(second.history)
     assert first.verdict == second.verdict
+
+
+def test_two_processes_find_what_one_does_in_the_same_order() -> None:
+    plans = [Plan.varied(seed, operations=60) for seed in range(4)]
+    one, two = (list(outcomes(plans, ["quorum.minority"], jobs=jobs)) for jobs in (1, 2))
+    assert [outcome.plan.seed for outcome in two] == [0, 1, 2, 3]
+    assert [outcome.verdict for outcome in two] == [outcome.verdict for outcome in one]
+    assert [list(outcome.history) for outcome in two] == [list(outcome.history) for outcome in one]
+    assert any(outcome.alarms for outcome in two)
 
 
 def test_another_seed_gives_another_run() -> None:

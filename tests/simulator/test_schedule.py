@@ -59,6 +59,9 @@ def test_a_schedule_comes_back_as_it_was_stored(tmp_path: Path) -> None:
         ({"at_s": 1, "duration_s": 1, "fault": {"fault": "full-disk"}}, "the simulator knows no full-disk; it knows"),
         ({"at_s": 1, "duration_s": 1, "fault": {"fault": "kill", "target": "n9"}}, "n9"),
         ({"at_s": 1, "duration_s": 1, "fault": {"fault": "weather", "fog": 1}}, "weather has the shares"),
+        ({"at_s": 1, "duration_s": 1, "fault": {"fault": "kill"}, "quorum": "keep"}, "kill at 1 s has quorum keep"),
+        ({"at_s": 1, "duration_s": 1, "fault": {"fault": "slow-disk", "stall_ms": 9}}, "slow-disk at 1 s has stall_ms"),
+        ({"at_s": 1, "duration_s": 1, "fault": {"fault": "kill"}, "when": {"term": 3}}, "waits for a trigger"),
     ],
 )
 def test_what_cannot_be_played_is_refused_by_name(content: Any, said: str, tmp_path: Path) -> None:
@@ -66,6 +69,12 @@ def test_what_cannot_be_played_is_refused_by_name(content: Any, said: str, tmp_p
     path.write_text(content if isinstance(content, str) else json.dumps({"version": 1, "seed": 1, "steps": [content]}))
     with pytest.raises(UsageError, match=said):
         load(path, NODES)
+
+
+def test_real_nodes_refuse_the_weather_and_say_what_they_have_instead() -> None:
+    steps = [Step(0, 500, WEATHER, "all", {"loss": 0.2})]
+    with pytest.raises(UsageError, match=r"weather is the simulator's; .*'shape'.* weather=rough"):
+        parse(to_text(steps, 1), where="drawn", nodes=NODES)
 
 
 def played(*steps: Step, seconds: float = 2.0, nodes: int = 3) -> World:

@@ -25,6 +25,7 @@ def simulate(
     mutant: Annotated[list[str], typer.Option("--mutant", help="Plant this bug; may be given again.")] = [],  # noqa: B006
     schedule: Annotated[Path | None, typer.Option("--schedule", help="Follow this schedule, or a real run's.")] = None,
     save_schedule: Annotated[Path | None, typer.Option("--save-schedule", help="Write the last run's faults.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes to compute with.")] = 1,
     as_json: options.Json = False,
 ) -> int:
     """Run simulated clusters and judge them: sizes, settings and faults drawn from each seed; a seed replays exactly.
@@ -33,24 +34,26 @@ def simulate(
     """
     from capsize.errors import UsageError
     from capsize.raft.mutants import UnknownMutant
+    from capsize.simulator.many import outcomes
     from capsize.simulator.run import Plan
-    from capsize.simulator.run import simulate as carry_out
     from capsize.simulator.schedule import load, to_text
     from capsize.simulator.subject import subject
 
     try:
-        under_test = subject(mutant)
+        subject(mutant)
     except UnknownMutant as error:
         raise UsageError(f"--mutant: {error}") from None
     first = options.drawn_seed(seed)
     figures = {"runs": 0, "operations": 0, "events": 0, "faults": 0}
     found: list[dict[str, Any]] = []
+    plans: list[Plan] = []
     for number in range(first, first + runs):
-        plan = Plan.varied(number, nodes=nodes, operations=operations, subject=under_test)
+        plan = Plan.varied(number, nodes=nodes, operations=operations)
         if schedule is not None:
             names = [f"n{place}" for place in range(1, plan.nodes + 1)]
             plan = plan.following(load(schedule, names))
-        outcome = carry_out(plan)
+        plans.append(plan)
+    for outcome in outcomes(plans, mutant, jobs=jobs):
         figures["runs"] += 1
         figures["operations"] += len(outcome.history)
         figures["events"] += outcome.events
@@ -61,7 +64,7 @@ def simulate(
         elif figures["runs"] % TELL_EVERY == 0:
             print(f"{figures['runs']} runs, {figures['operations']:,} operations", file=sys.stderr, flush=True)
         if save_schedule is not None:
-            save_schedule.write_text(to_text(outcome.schedule, number), encoding="utf-8")
+            save_schedule.write_text(to_text(outcome.schedule, outcome.plan.seed), encoding="utf-8")
     if as_json:
         print(json.dumps({"version": 1, "first_seed": first, **figures, "found": found}))
     else:

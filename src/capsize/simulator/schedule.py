@@ -86,7 +86,18 @@ def _of_real(step: RealStep, where: str) -> Step:
         raise UsageError(f"{where}: the simulator knows no {word}; it knows {known}")
     if step.when is not None:
         raise UsageError(f"{where}: {word} at {step.at_s:g} s waits for a trigger; the simulator strikes by time only")
+    if step.quorum:
+        raise UsageError(
+            f"{where}: {word} at {step.at_s:g} s has quorum {step.quorum}; the simulator hits whom the target says"
+        )
     details = {"shape": fields["shape"]} if word == "partition" else {}
+    usual = type(step.fault)().to_json()
+    for name in fields.keys() - {"fault", "target", *details}:
+        if fields[name] != usual[name]:
+            raise UsageError(
+                f"{where}: {word} at {step.at_s:g} s has {name} {fields[name]!r}; the simulator knows no other than "
+                f"{usual[name]!r}"
+            )
     return Step(round(step.at_s * 1000), round(step.duration_s * 1000), word, step.fault.target, details)
 
 

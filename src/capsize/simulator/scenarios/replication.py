@@ -110,18 +110,37 @@ def prev_50_of_term_4_meets_term_3(play: Play) -> None:
 
 @scenario("S20")
 def follower_500_entries_behind(play: Play) -> None:
-    """A follower missed 500 entries: the first refusal says where its log ends, and batches bring it up to date."""
+    """A follower missed 500 entries. The leader that knew where its log ended sends from there, in batches; to a new
+    leader its first refusal says it.
+    """
+    for elected_since in (False, True):
+        _catch_up(play, elected_since)
+
+
+def _catch_up(play: Play, elected_since: bool) -> None:
     stage = led(play, 3)
     stage.kill("n3")
     for number in range(500):
         stage.write("n1", "x", number)
         stage.settle("n1", "n2")
     stage.take()
+    leader = "n1"
+    if elected_since:
+        leader = "n2"
+        stage.elect(leader, "n1")
+        stage.settle("n1", "n2")
+        stage.take()
     stage.start("n3")
     before = stage.world.network.delivered
-    stage.heartbeat("n1")
+    if elected_since:
+        stage.heartbeat(leader)
+        stage.deliver("AE", leader, "n3")
+        refusals = stage.waiting("AER", "n3", leader)
+        first = [reply.conflict_index for reply in refusals if not reply.ok]  # type: ignore[union-attr]
+        stage.expect(first == [2], f"n3, whose log ends at 1, says that it lacks {first}")
+    stage.heartbeat(leader)
     stage.settle()
-    stage.heartbeat("n1")
+    stage.heartbeat(leader)
     stage.settle()
     stage.expect(stage.log("n3") == stage.log("n1"), "n3 did not catch up")
     used = stage.world.network.delivered - before

@@ -13,13 +13,14 @@ from capsize.simulator.stage import Asked, Stage
 LIVELY: dict[str, Any] = {"election_timeout_ms": (150, 300), "heartbeat_ms": 30, "request_timeout_ms": 1_000}
 
 
-def _leader(stage: Stage, *, within_ms: float = 3_000) -> str | None:
-    """Let time pass until somebody leads; return who, None when nobody does in time."""
+def leader_of(stage: Stage, *, within_ms: float = 3_000) -> str:
+    """Let time pass until somebody leads; return who. Raises Unmet when nobody does in time."""
     stage.world.run_until(lambda: stage.world.leader is not None, limit_ms=within_ms)
-    return stage.world.leader
+    stage.expect(stage.world.leader, f"nobody leads after {within_ms:g} ms")
+    return str(stage.world.leader)
 
 
-def _converges(stage: Stage) -> None:
+def converges(stage: Stage) -> None:
     """Heal, let time pass, and expect every server to serve a write and to hold all that was acknowledged."""
     stage.world.network.heal()
     stage.world.network.weather = CALM
@@ -45,7 +46,7 @@ def _agree(stage: Stage) -> bool:
     )
 
 
-def _all_read_what_was_told(stage: Stage, told: dict[str, list[int]]) -> None:
+def all_read_what_was_told(stage: Stage, told: dict[str, list[int]]) -> None:
     """Every server must show every value whose append was answered ok."""
     for name in stage.names:
         for key, values in told.items():
@@ -77,8 +78,8 @@ def figure_8_at_random(play: Play) -> None:
         down = [name for name in stage.names if name not in stage.world.up]
         if down and (len(stage.world.up) <= 3 or rng.random() < 0.3):
             stage.start(rng.choice(down))
-    _converges(stage)
-    _all_read_what_was_told(stage, {"x": [number for number, item in asked if item.outcome == "ok"]})
+    converges(stage)
+    all_read_what_was_told(stage, {"x": [number for number, item in asked if item.outcome == "ok"]})
 
 
 @scenario("S80")
@@ -101,15 +102,14 @@ def rolling_upgrade(play: Play) -> None:
             stage.world.upgrade(name, newer)
             stage.start(name)
         for _ in range(8):
-            leader = _leader(stage)
-            stage.expect(leader, f"nobody leads after {name or 'nobody'} was upgraded")
+            leader = leader_of(stage)
             number += 1
-            asked = stage.ask(str(leader), "append", "x", (number,))
+            asked = stage.ask(leader, "append", "x", (number,))
             stage.pass_ms(60)
             told += [number] if asked.outcome == "ok" else []
     stage.expect(len(told) > number // 2, f"only {len(told)} of {number} writes were answered")
-    _converges(stage)
-    _all_read_what_was_told(stage, {"x": told})
+    converges(stage)
+    all_read_what_was_told(stage, {"x": told})
 
 
 @scenario("S90")
@@ -140,10 +140,10 @@ def everything_holds_after_a_storm(play: Play) -> None:
             stage.world.network.weather = rng.choice((CALM, Weather(loss=0.1, doubled=0.1, late=0.2)))
         elif strike < 0.8:
             stage.start(*(name for name in stage.names if name not in stage.world.up))
-    _converges(stage)
+    converges(stage)
     told: dict[str, list[int]] = {}
     for key, value, item in asked:
         if item.outcome == "ok":
             told.setdefault(key, []).append(value)
     stage.expect(sum(map(len, told.values())) > 20, f"hardly anything succeeded: {told}")
-    _all_read_what_was_told(stage, told)
+    all_read_what_was_told(stage, told)
