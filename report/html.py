@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from capsize.report.argument import argued
 from capsize.report.drawings import Drawings, draw, faults_at, tried
-from capsize.report.faults import FaultRow, fault_rows
+from capsize.report.faults import RECORDED, FaultRow, fault_rows
 from capsize.report.lanes import lay_out
 from capsize.report.ledger import COLUMNS, OUTCOMES, Ledger, read_ledger
 from capsize.report.meaning import meaning_of
@@ -203,7 +203,9 @@ def _summary(
 
     facts = [setting("system"), setting("workload"), f"seed {setting('seed')}" if setting("seed") else ""]
     facts += [count(len(ledger), "operation"), f"{ledger.last_us / 1e6:.1f} s"]
-    facts += [f"faults landed {sum(fault.landed for fault in tried)}/{len(tried)}"] if faults else ["no faults"]
+    recorded = sum(fault.state == RECORDED for fault in tried)
+    landed = f"faults landed {sum(fault.landed for fault in tried)}/{len(tried)}"
+    facts += [count(recorded, "fault") + " recorded" if recorded else landed] if faults else ["no faults"]
     skipped = len(faults) - len(tried)
     facts += [f"{skipped} skipped"] if skipped else []
     return {
