@@ -36,7 +36,9 @@ def origin_ns(run: dict[str, Any], ledger: Ledger, traces: list[Path], *, node: 
     asked = {
         (ledger.log_index[row], ledger.term[row]): (ledger.call_us[row], ledger.end_us[row])
         for row in range(len(ledger))
-        if ledger.outcome[row] == 0 and ledger.log_index[row] > 0 and ledger.argument[row] >= 0
+        if ledger.outcome[row] == 0
+        and ledger.log_index[row] > 0
+        and ledger.argument[row] >= 0
         and (not node or ledger.word(ledger.served_by[row]) == node)
     }
     applied: dict[tuple[int, int], int] = {}
