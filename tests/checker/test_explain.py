@@ -275,7 +275,7 @@ def test_the_engines_own_witness_is_enough_to_start_from() -> None:
 
 
 def test_of_two_answers_that_cannot_both_be_right_the_one_from_an_older_log_is_accused() -> None:
-    """25 and 22 were written at once. By the log 22 came last: whoever read 22 was right, whoever read 25 after it not."""
+    """25 and 22 were written at once. By the log 22 came last: who read 25 after that was told the past."""
     told = retold(
         op(4, "write", 25, 10, 22, meta={"term": 1, "log_index": 13, "served_by": "n5"}),
         op(1, "write", 22, 18, 28, meta={"term": 1, "log_index": 15, "served_by": "n2"}),
