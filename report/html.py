@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from capsize.report.alignment import on_one_clock
 from capsize.report.argument import argued
 from capsize.report.drawings import Drawings, draw, faults_at, tried
 from capsize.report.faults import RECORDED, FaultRow, fault_rows
@@ -75,12 +76,14 @@ def render(folder: Path) -> str:
     ledger = read_ledger(folder / "history.jsonl")
     notes += ledger.notes + _nemesis_problems(ledger)
     faults = fault_rows(ledger)
-    nodes, origin = node_lanes(folder, run, ledger, faults, notes)
+    nodes, origin, shifts = node_lanes(folder, run, ledger, faults, notes)
     files = trace_files(folder, run, [node.name for node in nodes])
     verdict = _clients_first(argued(folder, verdict, [path for paths in files.values() for path in paths]))
+    verdict = on_one_clock(verdict, shifts)
+    files = {node: paths for node, paths in files.items() if not shifts or node in shifts}
     anomalies = contradictions(verdict, ledger, origin)
     rows = _chosen(ledger, anomalies, notes)
-    drawings = draw(verdict, anomalies, run, files, origin, notes)
+    drawings = draw(verdict, anomalies, run, files, origin, notes, shifts)
     silent = tried(lambda: unavailability(verdict, ledger, nodes, faults), notes, "The unavailability was not argued")
     if silent is not None:
         anomalies.append(silent)
