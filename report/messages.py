@@ -173,7 +173,7 @@ def _made(nodes: Sequence[str], marks: list[Mark], *, keep_last: bool = False) -
     marks = [told[place] for place in sorted(kept)]
     marks += [arrived[mark.message] for mark in marks if mark.kind == "send" and mark.message in arrived]
     marks.sort(key=lambda mark: mark.at_ns)
-    lanes = [node for node in nodes if any(node in (mark.node, mark.to) for mark in marks)]
+    lanes = [node for node in nodes if any(node in (mark.node, mark.to, *mark.others) for mark in marks)]
     return Picture(lanes, marks, left_out, marks[0].at_ns if marks else 0)
 
 

@@ -237,3 +237,16 @@ def test_what_a_node_said_when_it_was_polled_leads_to_its_moment(build: Callable
     assert '<a class="jump" href="#at-9.161">9.161 s</a>' in page
     assert 'data-show="0"' in page
     assert "split brain" in page
+
+
+def test_a_client_of_another_tools_history_stands_in_a_lane_of_its_own(tmp_path: Path) -> None:
+    """Two clients, one after the other, are two lanes; a client that ended without an answer goes on in its own."""
+    path = tmp_path / "history.jsonl"
+    lines: list[dict[str, object]] = [{"capsize": "history", "version": 1}]
+    for time, process, end in ((1, 0, "ok"), (10, 1, "info"), (20, 5, "ok")):
+        lines.append({"time_ns": time * 1_000_000, "process": process, "type": "invoke", "f": "read"})
+        lines.append({"time_ns": (time + 1) * 1_000_000, "process": process, "type": end, "f": "read"})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lane = lay_out(read_ledger(path), []).lane_of_process
+    assert lane[0] != lane[1]
+    assert lane[5] == lane[1]

@@ -39,6 +39,9 @@ BY_THEMSELVES: dict[str, tuple[str, ...]] = {
 AFFIXES = (("start", "stop"), ("begin", "end"), ("enable", "disable"), ("inject", "heal"))
 """What begins and what ends a fault, before or behind its name: start-partition, partition-stop."""
 
+NUMBER_MAX = 1 << 62
+"""Later than this nothing happens; a line that says so is not drawn, and no operation may say so."""
+
 PARTITIONS = ("isolated", "cut off")
 """How Jepsen's partitioner begins to say what it did."""
 
@@ -76,7 +79,9 @@ class _Fault:
 
 def in_our_words(paired: Paired) -> Paired:
     """Return `paired` with its nemesis' lines as the events of `history.jsonl` that tell the same, by their times."""
-    lines = paired.faults if paired.timed else _timed(paired.faults)
+    lines = _timed(paired.faults) if not paired.timed else [
+        line for line in paired.faults if 0 <= int(line["time_ns"]) <= NUMBER_MAX
+    ]  # fmt: skip
     events: list[Line] = []
     for number, fault in enumerate(_paired(_acts(lines)), 1):
         events += _events(f"{fault.name}-{number}", fault)
