@@ -70,6 +70,8 @@ def draw(
     `origin` and the times of the verdict's events are on one clock; `shifts` bring the traces' own there.
     """
     drawn = [Drawings() for _ in anomalies]
+    if not anomalies:
+        return drawn
     parsed = tried(lambda: Verdict.from_json(verdict).anomalies, notes, "The anomalies could not be drawn")
     if parsed is None or len(parsed) != len(anomalies):
         return drawn

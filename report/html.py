@@ -48,6 +48,7 @@ AXES = {
     "coverage": "The run proved something: operations succeeded, faults landed",
     "harness": "The tool itself worked",
 }
+NOT_JUDGED = "Nobody has judged this run yet."
 WORDS = {"true": "valid", "false": "invalid", "unknown": "unknown"}
 
 
@@ -216,14 +217,14 @@ def _summary(
         "headline": {
             "valid": "Nothing contradicts what the clients were told.",
             "invalid": _found(anomalies),
-            "unknown": "Not enough was proven to say valid or invalid.",
+            "unknown": "Not enough was proven to say valid or invalid." if verdict else NOT_JUDGED,
         }[word],
         "facts": [fact for fact in facts if fact],
         "title": visible(f"{word} · {setting('workload') or folder.parent.name} · {folder.name}", 200),
         "repeat": command_line(run.get("repeat") or run.get("command") or run.get("argv")),
         "folder": visible(folder.name, 200),
         "started": visible(str(run.get("started_at", "")), 60),
-        "missing": [axis["name"] for axis in _axes(verdict) if axis["word"] != "valid"],
+        "missing": [axis["name"] for axis in _axes(verdict) if verdict and axis["word"] != "valid"],
     }
 
 

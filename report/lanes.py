@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from capsize.report.ledger import OUTCOMES, Ledger
 
-
 MOST_LANES = 40
 """From here on a process takes any lane that is free: a history with a process for each operation stays a picture."""
 UNKNOWN = OUTCOMES.index("info")

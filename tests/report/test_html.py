@@ -250,3 +250,16 @@ def test_a_client_of_another_tools_history_stands_in_a_lane_of_its_own(tmp_path:
     lane = lay_out(read_ledger(path), []).lane_of_process
     assert lane[0] != lane[1]
     assert lane[5] == lane[1]
+
+
+def test_a_run_that_nobody_judged_says_so_and_complains_of_nothing_else(
+    build: Callable[..., Path], tmp_path: Path
+) -> None:
+    from capsize.report.html import render
+
+    folder = build(tmp_path, "valid")
+    (folder / "verdict.json").unlink()
+    page = render(folder)
+    assert "Nobody has judged this run yet." in page
+    assert "Missing: " not in page
+    assert "could not be drawn" not in page
