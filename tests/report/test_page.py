@@ -236,8 +236,8 @@ def test_b_returns_to_the_argument_that_was_read_also_from_an_operation_of_none(
     page.keyboard.press("a")
     second = page.evaluate("capsize.view.anomaly")
     assert second == 1
-    for _ in range(20):  # along the lane, until an operation that belongs to no proof
-        page.keyboard.press("p")
+    for _ in range(8):  # lane by lane, until an operation that belongs to no proof
+        page.keyboard.press("ArrowUp")
         if "of the proof" not in page.locator("#details").inner_text():
             break
     assert "of the proof" not in page.locator("#details").inner_text()

@@ -187,7 +187,7 @@ def _targets(act: _Act) -> list[str]:
         value = line.get("value")
         if isinstance(value, list | tuple) and len(value) == 2 and _is_partition(value):
             return _most_cut(_as_map(value[1]))
-        nodes = list(_as_map(value)) or (list(value) if isinstance(value, list | tuple) else [])
+        nodes: list[Any] = list(_as_map(value)) or (list(value) if isinstance(value, list | tuple) else [])
         if nodes and all(isinstance(node, str) for node in nodes):
             return nodes
     return []
