@@ -26,9 +26,11 @@ class ActiveFault:
     targets: tuple[str, ...]
     start_ns: int
     end_ns: int | None
+    proven: bool = True
 
     def __str__(self) -> str:
         until = f"until {at(self.end_ns)}" if self.end_ns is not None else "to the end"
+        until += "" if self.proven else ", as recorded"
         return f"{self.name} of {', '.join(self.targets) or 'the cluster'} (from {at(self.start_ns)} {until})"
 
 
@@ -64,7 +66,7 @@ def at(time_ns: int) -> str:
 
 
 def landed_faults(lines: Iterable[Mapping[str, Any]]) -> tuple[ActiveFault, ...]:
-    """Return the faults that the nemesis' lines prove to have landed, by their start."""
+    """Return the faults that the nemesis' lines prove to have landed, or another tool's record; by their start."""
     seen: dict[Any, dict[str, Any]] = {}
     for line in lines:
         told = line.get("value")
@@ -79,10 +81,11 @@ def landed_faults(lines: Iterable[Mapping[str, Any]]) -> tuple[ActiveFault, ...]
         if phase in ("inject", "probe") and told.get("landed") is True:
             fault["landed"] = True
             fault.setdefault("inject", int(line["time_ns"]))
+        fault["recorded"] = fault.get("recorded") or told.get("proof") == "recorded"
     found = [
-        ActiveFault(fault["name"], fault["targets"], fault["inject"], fault.get("heal"))
+        ActiveFault(fault["name"], fault["targets"], fault["inject"], fault.get("heal"), fault["landed"])
         for fault in seen.values()
-        if fault["landed"]
+        if fault["landed"] or fault["recorded"]
     ]
     return tuple(sorted(found, key=lambda fault: fault.start_ns))
 

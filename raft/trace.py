@@ -172,6 +172,7 @@ def _more_text(more: Mapping[str, Any]) -> str:
 _MORE: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "client_submit": lambda x: (
         f'"rid":"{x["rid"]}","cid":{quoted(x["cid"])},"seq":{x["seq"]},"f":{quoted(x["f"])},"key":{_text(x["key"])}'
+        + (f',"value":{_text(x["value"])}' if "value" in x else "")
     ),
     "client_reply": lambda x: f'"rid":"{x["rid"]}","outcome":"{x["outcome"]}","index":{x["index"]}',
     "read_served": lambda x: (

@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from capsize.checker.clocks import on_one_clock, ways_of
 from capsize.checker.explain import RENAMED, explained
 from capsize.checker.models import MODELS, infer_model
 from capsize.checker.trace import TraceEvent, parse_trace
@@ -30,6 +31,8 @@ def argued(folder: Path, verdict: dict[str, Any], traces: list[Path]) -> dict[st
         if name is None:
             return verdict
         events = _events(traces) if sum(path.stat().st_size for path in traces) <= TRACE_BYTES_MAX else []
+        ways = ways_of(events)
+        events = on_one_clock(events, ways.shifts()) if ways.disagree else events
         return explained(Verdict.from_json(verdict), history, MODELS[name](), traces=events).to_json()
     except Exception:  # around a checker: whatever it trips over, the report still comes
         log.debug("no argument for %s", folder, exc_info=True)

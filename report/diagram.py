@@ -98,9 +98,7 @@ def as_svg(story: Story) -> str:
         elif step.kind == "recv" and step.message in sent:
             x0, y0 = sent[step.message]
             end = f'x2="{x - (7 if x > x0 else -7)}" y2="{y}"'
-            lines.append(
-                f'<line class="message {step.phase}" x1="{x0}" y1="{y0}" {end} marker-end="url(#tip)"/>'
-            )
+            lines.append(f'<line class="message {step.phase}" x1="{x0}" y1="{y0}" {end} marker-end="url(#tip)"/>')
         else:
             word = step.label or SHORT.get(step.kind, step.kind.replace("_", " "))
             marks.append(f'<circle class="event" cx="{x}" cy="{y}" r="7"/>')

@@ -63,9 +63,15 @@ class Drawings:
 def draw(
     verdict: Mapping[str, Any], anomalies: Sequence[Contradiction], run: Mapping[str, Any],
     traces: Mapping[str, Sequence[Path]], origin: int | None, notes: list[str],
+    shifts: Mapping[str, int] | None = None,
 ) -> list[Drawings]:  # fmt: skip
-    """Return the drawings of each anomaly of `anomalies`, which are those of `verdict` in the same order."""
+    """Return the drawings of each anomaly of `anomalies`, which are those of `verdict` in the same order.
+
+    `origin` and the times of the verdict's events are on one clock; `shifts` bring the traces' own there.
+    """
     drawn = [Drawings() for _ in anomalies]
+    if not anomalies:
+        return drawn
     parsed = tried(lambda: Verdict.from_json(verdict).anomalies, notes, "The anomalies could not be drawn")
     if parsed is None or len(parsed) != len(anomalies):
         return drawn
@@ -80,7 +86,7 @@ def draw(
         if origin is not None and traces and pictures < MOST_PICTURES:
             tried(
                 lambda: _draw_messages(
-                    made, _picture(traces, origin, operations, shown.steps, anomaly.events), shown  # noqa: B023
+                    made, _picture(traces, origin, operations, shown.steps, anomaly.events, shifts), shown  # noqa: B023
                 ),
                 notes, f"{shown.name}: no messages drawn",
             )  # fmt: skip
@@ -163,11 +169,11 @@ def _draw_messages(made: Drawings, picture: Picture | None, shown: Contradiction
 
 def _picture(
     traces: Mapping[str, Sequence[Path]], origin: int, operations: Sequence[Operation], steps: Sequence[Step],
-    events: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]], shifts: Mapping[str, int] | None,
 ) -> Picture | None:  # fmt: skip
     nodes = list(traces)
     if events:
-        return before_a_breach(traces, origin, nodes, events)
+        return before_a_breach(traces, origin, nodes, events, shifts)
     said: list[Said] = []
     entries: set[tuple[int, int]] = set()
     for op, step in zip(operations, steps, strict=True):
@@ -179,4 +185,4 @@ def _picture(
         index, term = op.meta.get("log_index"), op.meta.get("term")
         if op.value is not None and isinstance(index, int) and isinstance(term, int):
             entries.add((index, term))
-    return around_operations(traces, origin, nodes, said, entries, [op.key for op in operations])
+    return around_operations(traces, origin, nodes, said, entries, [op.key for op in operations], shifts)

@@ -42,10 +42,13 @@ class FaultRow:
 
     @property
     def landed(self) -> bool:
-        return self.state in ("landed", "healed", "heal not proven")
+        return self.state in ("landed", "healed", "heal not proven", RECORDED)
 
 
-STATES = ("landed", "healed", "heal not proven", "skipped", "did not land", "not proven", "error", "intended")
+RECORDED = "recorded"
+"""Another tool's history says so; nobody looked from outside whether it landed."""
+
+STATES = ("landed", "healed", "heal not proven", "skipped", RECORDED, "did not land", "not proven", "error", "intended")
 
 
 def fault_rows(ledger: Ledger) -> list[FaultRow]:
@@ -79,6 +82,7 @@ def _take(row: FaultRow, fault: dict[str, Any], time_us: int) -> None:
         case "inject":
             row.injected_us = time_us
             row.state = "did not land" if landed is False else "landed" if landed else "not proven"
+            row.state = RECORDED if fault.get("proof") == RECORDED else row.state
         case "probe":
             row.state = "landed" if landed else "did not land" if landed is False else row.state
         case "heal":

@@ -18,9 +18,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from capsize.report.alignment import on_one_clock
 from capsize.report.argument import argued
 from capsize.report.drawings import Drawings, draw, faults_at, tried
-from capsize.report.faults import FaultRow, fault_rows
+from capsize.report.faults import RECORDED, FaultRow, fault_rows
 from capsize.report.lanes import lay_out
 from capsize.report.ledger import COLUMNS, OUTCOMES, Ledger, read_ledger
 from capsize.report.meaning import meaning_of
@@ -47,6 +48,7 @@ AXES = {
     "coverage": "The run proved something: operations succeeded, faults landed",
     "harness": "The tool itself worked",
 }
+NOT_JUDGED = "Nobody has judged this run yet."
 WORDS = {"true": "valid", "false": "invalid", "unknown": "unknown"}
 
 
@@ -75,12 +77,14 @@ def render(folder: Path) -> str:
     ledger = read_ledger(folder / "history.jsonl")
     notes += ledger.notes + _nemesis_problems(ledger)
     faults = fault_rows(ledger)
-    nodes, origin = node_lanes(folder, run, ledger, faults, notes)
+    nodes, origin, shifts = node_lanes(folder, run, ledger, faults, notes)
     files = trace_files(folder, run, [node.name for node in nodes])
     verdict = _clients_first(argued(folder, verdict, [path for paths in files.values() for path in paths]))
+    verdict = on_one_clock(verdict, shifts)
+    files = {node: paths for node, paths in files.items() if not shifts or node in shifts}
     anomalies = contradictions(verdict, ledger, origin)
     rows = _chosen(ledger, anomalies, notes)
-    drawings = draw(verdict, anomalies, run, files, origin, notes)
+    drawings = draw(verdict, anomalies, run, files, origin, notes, shifts)
     silent = tried(lambda: unavailability(verdict, ledger, nodes, faults), notes, "The unavailability was not argued")
     if silent is not None:
         anomalies.append(silent)
@@ -203,7 +207,9 @@ def _summary(
 
     facts = [setting("system"), setting("workload"), f"seed {setting('seed')}" if setting("seed") else ""]
     facts += [count(len(ledger), "operation"), f"{ledger.last_us / 1e6:.1f} s"]
-    facts += [f"faults landed {sum(fault.landed for fault in tried)}/{len(tried)}"] if faults else ["no faults"]
+    recorded = sum(fault.state == RECORDED for fault in tried)
+    landed = f"faults landed {sum(fault.landed for fault in tried)}/{len(tried)}"
+    facts += [count(recorded, "fault") + " recorded" if recorded else landed] if faults else ["no faults"]
     skipped = len(faults) - len(tried)
     facts += [f"{skipped} skipped"] if skipped else []
     return {
@@ -211,14 +217,14 @@ def _summary(
         "headline": {
             "valid": "Nothing contradicts what the clients were told.",
             "invalid": _found(anomalies),
-            "unknown": "Not enough was proven to say valid or invalid.",
+            "unknown": "Not enough was proven to say valid or invalid." if verdict else NOT_JUDGED,
         }[word],
         "facts": [fact for fact in facts if fact],
         "title": visible(f"{word} · {setting('workload') or folder.parent.name} · {folder.name}", 200),
         "repeat": command_line(run.get("repeat") or run.get("command") or run.get("argv")),
         "folder": visible(folder.name, 200),
         "started": visible(str(run.get("started_at", "")), 60),
-        "missing": [axis["name"] for axis in _axes(verdict) if axis["word"] != "valid"],
+        "missing": [axis["name"] for axis in _axes(verdict) if verdict and axis["word"] != "valid"],
     }
 
 

@@ -19,6 +19,7 @@ LANE, ROW, TOP, LEFT = 150, 23, 44, 86
 MOST_ROWS = 60
 AROUND_NS = 30_000_000
 BEFORE_A_BREACH_NS = 150_000_000
+AT_ONCE_NS = 2_000_000
 ELECTIONS = frozenset({"RV", "RVR", "PV", "PVR", "TN", "IS", "ISR"})
 TURNS = frozenset({
     "recover", "stop", "become_leader", "become_candidate", "truncate", "snapshot_installed", "config", "vote_granted",
@@ -50,6 +51,8 @@ class Mark:
     message: str = ""
     to: str = ""
     accused: bool = False
+    others: list[str] = field(default_factory=list[str])
+    """Further nodes that the same was sent to at once, and that it was not seen to reach."""
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ class Said:
 
 def around_operations(
     traces: Mapping[str, Sequence[Path]], origin: int, nodes: Sequence[str], said: Sequence[Said],
-    entries: Iterable[tuple[int, int]], keys: Sequence[Any] = (),
+    entries: Iterable[tuple[int, int]], keys: Sequence[Any] = (), shifts: Mapping[str, int] | None = None,
 ) -> Picture | None:  # fmt: skip
     """Return what the nodes did about `entries` (index, term) while clients asked and were told `said` about `keys`."""
     if not said:
@@ -83,7 +86,7 @@ def around_operations(
     marks = [Mark(item.at_ns, item.node, "client", item.text) for item in said if item.node in nodes]
     seen: set[tuple[str, str, int]] = set()
     served = {item.node for item in said}
-    for event in events_between(traces, start - AROUND_NS // 10, end + AROUND_NS):
+    for event in events_between(traces, start - AROUND_NS // 10, end + AROUND_NS, shifts):
         mark = _of_operations(event, wanted, seen, served)
         extra = event.get("x")
         if event["ev"] == "read_served" and isinstance(extra, dict) and extra.get("key") not in keys:
@@ -95,8 +98,9 @@ def around_operations(
 
 
 def before_a_breach(
-    traces: Mapping[str, Sequence[Path]], origin: int, nodes: Sequence[str], accused: Sequence[Mapping[str, Any]]
-) -> Picture | None:
+    traces: Mapping[str, Sequence[Path]], origin: int, nodes: Sequence[str], accused: Sequence[Mapping[str, Any]],
+    shifts: Mapping[str, int] | None = None,
+) -> Picture | None:  # fmt: skip
     """Return what the node of the last of these events sent, got and did until it broke the rule."""
     known = [event for event in accused if isinstance(event.get("mono"), int)]
     if not known:
@@ -112,7 +116,10 @@ def before_a_breach(
             given = {**event, "node": str(event.get("node"))}
             early = _of_anybody(given) or _mark(given, given["ev"], given["ev"].replace("_", " "))
             marks.append(replace(early, at_ns=early.at_ns - origin, kind="turn", accused=True, message=""))
-    for event in events_between(traces, last["mono"] - BEFORE_A_BREACH_NS, last["mono"] + AROUND_NS // 30):
+    until = last["mono"] + AROUND_NS // 30
+    for event in events_between(traces, last["mono"] - BEFORE_A_BREACH_NS, until + AROUND_NS, shifts):
+        if event["mono"] > until and event["ev"] != "recv":  # later on, only whether what was sent arrived
+            continue
         mine = (event["node"], event.get("inc"), event.get("lc")) in names
         mark = _of_anybody(event)
         if mine and mark is None:
@@ -152,6 +159,7 @@ def _made(nodes: Sequence[str], marks: list[Mark], *, keep_last: bool = False) -
     arrived = {mark.message: mark for mark in marks if mark.kind == "recv" and mark.message}
     sent = {mark.message for mark in marks if mark.kind == "send" and mark.message}
     told = [mark for mark in marks if mark.kind != "recv" or mark.message not in sent]  # an arrow is one thing
+    told = _lost_together(told, arrived)
     cost = [2 if mark.kind == "send" and mark.message in arrived else 1 for mark in told]
     order = range(len(told) - 1, -1, -1) if keep_last else sorted(range(len(told)), key=lambda k: (_rank(told[k]), k))
     kept, room = set[int](), MOST_ROWS
@@ -165,8 +173,23 @@ def _made(nodes: Sequence[str], marks: list[Mark], *, keep_last: bool = False) -
     marks = [told[place] for place in sorted(kept)]
     marks += [arrived[mark.message] for mark in marks if mark.kind == "send" and mark.message in arrived]
     marks.sort(key=lambda mark: mark.at_ns)
-    lanes = [node for node in nodes if any(node in (mark.node, mark.to) for mark in marks)]
+    lanes = [node for node in nodes if any(node in (mark.node, mark.to, *mark.others) for mark in marks)]
     return Picture(lanes, marks, left_out, marks[0].at_ns if marks else 0)
+
+
+def _lost_together(marks: Sequence[Mark], arrived: Mapping[str, Mark]) -> list[Mark]:
+    """Return the marks with one for what a node sent to several at once and none was seen to get."""
+    kept: list[Mark] = []
+    lost: dict[tuple[str, str], Mark] = {}
+    for mark in marks:
+        if mark.kind == "send" and mark.message not in arrived and not mark.accused:
+            first = lost.get((mark.node, mark.text))
+            if first is not None and mark.at_ns - first.at_ns <= AT_ONCE_NS:
+                first.others.append(mark.to)
+                continue
+            lost[mark.node, mark.text] = mark
+        kept.append(mark)
+    return kept
 
 
 def _rank(mark: Mark) -> int:
@@ -302,7 +325,8 @@ def as_svg(picture: Picture, title: str) -> str:
             if mark.kind == "client"
             else f'<circle cx="{x}" cy="{y}" r="{7 if mark.accused else 5}" class="dot {mark.kind}{accused}"/>'
         )
-        parts.append(f'{shape}<text x="{x + 10}" y="{y + 4}" class="told{accused}">{escape(mark.text)}</text>')
+        parts += [shape, f'<text x="{x + 10}" y="{y + 4}" class="told{accused}">{escape(mark.text)}</text>']
+    parts.sort(key=lambda part: part.startswith("<text"))  # words lie above the lines
     return "".join([*parts, "</svg>"])
 
 
@@ -316,20 +340,20 @@ def _arrow(
         if id(mark) in place and got is mark and not mark.accused:
             return []
         dot = f'<circle cx="{x}" cy="{y}" r="4" class="dot{accused}"/>'
-        return [f'{dot}<text x="{x + 10}" y="{y + 4}" class="told">gets {text}</text>']
+        return [dot, f'<text x="{x + 10}" y="{y + 4}" class="told">gets {text}</text>']
     if got is not None and got.node in lane and id(got) in place:
         x1, y1 = lane[got.node], place[id(got)]
         side = 8 if x1 > x else -8
         anchor = "start" if x1 > x else "end"
         return [
-            f'<line x1="{x}" y1="{y}" x2="{x1}" y2="{y1}" class="arrow{accused}" marker-end="url(#tip)"/>'
-            f'<text x="{x + side}" y="{y - 3}" class="told small" text-anchor="{anchor}">{text}</text>'
+            f'<line x1="{x}" y1="{y}" x2="{x1}" y2="{y1}" class="arrow{accused}" marker-end="url(#tip)"/>',
+            f'<text x="{x + side}" y="{y - 3}" class="told small" text-anchor="{anchor}">{text}</text>',
         ]
     to = lane.get(mark.to, x)
     end = x + (LANE * 0.45 if to > x else -LANE * 0.45 if to < x else LANE * 0.45)
     return [
-        f'<line x1="{x}" y1="{y}" x2="{end:.0f}" y2="{y + 9}" class="arrow lost"/>'
+        f'<line x1="{x}" y1="{y}" x2="{end:.0f}" y2="{y + 9}" class="arrow lost"/>',
         f'<text x="{end:.0f}" y="{y + 13}" class="told" text-anchor="middle">✗</text>'
         f'<text x="{x + 8}" y="{y + (-3 if end > x else 4)}" class="told small">{text} '
-        f"(to {escape(visible(mark.to, 16))}, not seen to arrive)</text>"
+        f"(to {escape(', '.join(visible(node, 16) for node in (mark.to, *mark.others)))}: not seen to arrive)</text>",
     ]

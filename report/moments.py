@@ -15,18 +15,23 @@ MOST_EVENTS = 20_000
 _MONO = re.compile(rb'"mono":\s?(\d{1,19})\b')
 
 
-def events_between(traces: Mapping[str, Sequence[Path]], start: int, end: int) -> list[dict[str, Any]]:
-    """Return the events of all nodes from `start` to `end` (ns of their clock), in order of time.
+def events_between(
+    traces: Mapping[str, Sequence[Path]], start: int, end: int, shifts: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """Return the events of all nodes from `start` to `end` (ns of one clock), in order of time.
 
+    `shifts` says what to add to a node's own clock; the events come with their times on the one.
     Cost: logarithmic in the traces, linear in the window.
     """
     found: list[tuple[int, int, dict[str, Any]]] = []
     for node, paths in traces.items():
+        shift = (shifts or {}).get(node, 0)
         for path in paths:
-            for line in _lines(path, start, end):
+            for line in _lines(path, start - shift, end - shift):
                 event = parse(line)
                 if event is not None and isinstance(event.get("mono"), int) and isinstance(event.get("ev"), str):
                     event["node"] = str(event.get("node", node))
+                    event["mono"] += shift
                     order = event.get("lc")
                     found.append((event["mono"], order if isinstance(order, int) else len(found), event))
     found.sort(key=lambda item: item[:2])

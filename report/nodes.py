@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capsize.report.alignment import one_clock, origin_ns
+from capsize.report.alignment import host_shifts, one_clock, origin_ns
 from capsize.report.faults import FaultRow
 from capsize.report.lanes import natural
 from capsize.report.ledger import Ledger, parse
@@ -48,24 +48,32 @@ class NodeLane:
 
 def node_lanes(
     folder: Path, run: dict[str, Any], ledger: Ledger, faults: list[FaultRow], notes: list[str]
-) -> tuple[list[NodeLane], int | None]:
-    """Return a lane for every node that the run, the history, a fault or a trace names; and the traces' origin."""
+) -> tuple[list[NodeLane], int | None, dict[str, int]]:
+    """Return a lane for every node that the run, the history, a fault or a trace names; the traces' origin; and shifts.
+
+    The origin is on one clock; where hosts have their own, the shifts bring those there (`alignment.host_shifts`).
+    """
     lanes = {name: NodeLane(name) for name in _names(folder, run, ledger, faults)}
     traces = trace_files(folder, run, list(lanes))
-    origin = origin_ns(run, ledger, [path for paths in traces.values() for path in paths]) if traces else None
+    shifts = host_shifts(run, traces)
+    of_path = {path: shift for name, shift in shifts.items() for path in traces.get(name, ())}
+    placed = list(of_path) or [path for paths in traces.values() for path in paths]
+    origin = origin_ns(run, ledger, placed, shifts=of_path) if traces else None
     if traces and origin is None:
         notes.append("The nodes' traces are not drawn: nothing says when the run began on their clock.")
     for name, paths in traces.items():
         own = origin if one_clock(run) else origin_ns(run, ledger, paths, node=name)
+        if origin is not None and name in shifts:
+            own = origin - shifts[name]
         if own is not None:
             _read_trace(paths, lanes[name], own, ledger.last_us, notes)
         elif origin is not None:
-            notes.append(f"{name}'s trace is not drawn: it gave no answer that places its clock.")
-    if not one_clock(run):  # moments of several clocks cannot be put side by side
+            notes.append(f"{name}'s trace is not drawn: neither a message nor an answer places its clock.")
+    if not one_clock(run) and not shifts:  # moments of several clocks cannot be put side by side
         origin = None
     if not any(lane.source == "trace" for lane in lanes.values()):
         _from_recording(lanes, ledger, faults)
-    return list(lanes.values()), origin
+    return list(lanes.values()), origin, shifts
 
 
 def trace_files(folder: Path, run: dict[str, Any], nodes: Iterable[str]) -> dict[str, list[Path]]:

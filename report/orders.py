@@ -1,14 +1,16 @@
 """How far the operations of a witness can be put in an order, and where it ends: Porcupine's picture, as data.
 
 An order may go on with any operation that does not begin after another one, still missing, has ended. Every operation
-of the witness gets the longest order that holds it; the longest of all is shown first. At its end stand the
-operations that would be next, and why none of them can be: that is the contradiction.
+of the witness gets the longest order that holds it; shown first is the longest that goes by the log indices of the
+answers, where they name any. At its end stand the operations that would be next, and why none of them can be: that is
+the contradiction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from capsize.checker.models import MODELS, infer_model
@@ -38,7 +40,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """`of[i]` is the longest order that holds operation i, -1 if none does; `longest` the longest of all.
+    """`of[i]` is the longest order that holds operation i, -1 if none does; `longest` the one that is shown first.
+
+    That is the longest of those that agree best with the log indices that the answers name.
 
     `as_writes` are compare-and-sets that count as plain writes: the witness is impossible whatever they compared.
     """
@@ -73,11 +77,16 @@ def orders_of(operations: Sequence[Operation], model: Model[Any]) -> Orders | No
     return None if found is None else replace(found, as_writes=tuple(as_writes))
 
 
+_End = tuple[tuple[int, ...], tuple[Any, ...], tuple[tuple[int, str], ...]]
+"""Where an order cannot go on: its places, the states after each of them, and what is refused."""
+
+
 class _Search:
     def __init__(self, operations: Sequence[Operation], model: Model[Any]) -> None:
         self.operations, self.model = operations, model
         self.must = sum(1 << place for place, op in enumerate(operations) if op.ret is not None and _happened(op))
-        self.best: dict[int, tuple[tuple[int, ...], tuple[Any, ...], tuple[tuple[int, str], ...]]] = {}
+        self.best: dict[int, _End] = {}
+        self.first: _End | None = None
         self.steps = 0
 
     def run(self) -> Orders | None:
@@ -114,12 +123,20 @@ class _Search:
         for place in order or (-1,):
             if place not in self.best or len(order) > len(self.best[place][0]):
                 self.best[place] = (order, states, refused)
+        if self.first is None or self._rank(order) > self._rank(self.first[0]):
+            self.first = (order, states, refused)
+
+    def _rank(self, order: tuple[int, ...]) -> tuple[int, int]:
+        """Return how good an order is: in the order of the log that the answers name, then the longer one."""
+        indices = [index for place in order if isinstance(index := self.operations[place].meta.get("log_index"), int)]
+        return -sum(later < index for index, later in combinations(indices, 2)), len(order)
 
     def _orders(self, start: Any, *, complete: bool) -> Orders | None:
-        if not self.best:
+        if self.first is None:
             return None
-        kinds = list(dict.fromkeys((order, refused) for order, _, refused in self.best.values()))
-        states = {order: found for order, found, _ in self.best.values()}
+        kept = [*self.best.values(), self.first]
+        kinds = list(dict.fromkeys((order, refused) for order, _, refused in kept))
+        states = {order: found for order, found, _ in kept}
         found = tuple(
             Order(order, tuple(map(self.model.describe_state, states[order])), refused) for order, refused in kinds
         )
@@ -128,7 +145,7 @@ class _Search:
             place_of[self.best[place][0], self.best[place][2]] if place in self.best else -1
             for place in range(len(self.operations))
         )
-        longest = max(range(len(found)), key=lambda number: len(found[number].places))
+        longest = place_of[self.first[0], self.first[2]]
         return Orders(found, of, longest, self.model.describe_state(start), complete=complete)
 
 

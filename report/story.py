@@ -8,7 +8,7 @@ acknowledged, committed, answered, applied; and where a follower's log did not f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from capsize.checker.trace import Entry, TraceEvent
@@ -129,8 +129,29 @@ def tell(events: Sequence[TraceEvent], index: int, term: int | None = None) -> S
     for event in events[begin:]:
         _take(telling, event)
     nodes = tuple(sorted({event.node for event in events}))
-    steps = tuple(step for step in telling.steps if step.message not in telling.fitting)
-    return Story(telling.entry, telling.leader, nodes, steps, bool(telling.committed))
+    steps = _lost_once([step for step in telling.steps if step.message not in telling.fitting])
+    return Story(telling.entry, telling.leader, nodes, tuple(steps), bool(telling.committed))
+
+
+def _lost_once(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps with one for what a node sent again and again to another that was not seen to get it."""
+    got = {step.message for step in steps if step.kind == "recv"}
+    groups: dict[tuple[str, str, str, str], list[Step]] = {}
+    for step in steps:
+        if step.kind == "send" and step.message not in got:
+            groups.setdefault((step.node, step.to, step.phase, step.label), []).append(step)
+    again = {id(step) for same in groups.values() for step in same[1:]}
+    firsts = {id(same[0]): same for same in groups.values() if len(same) > 1}
+    told: list[Step] = []
+    for step in steps:
+        if id(step) in firsts:
+            same = firsts[id(step)]
+            for_ms = (same[-1].at_ns - step.at_ns) / 1e6
+            more = f"; and {len(same) - 1} more like it within {for_ms:.0f} ms, none seen to arrive"
+            step = replace(step, text=step.text + more, label=f"{step.label} (×{len(same)})")
+        if id(step) not in again:
+            told.append(step)
+    return told
 
 
 def _asked(telling: _Telling, before: Sequence[TraceEvent]) -> None:
@@ -333,8 +354,8 @@ def _refusal(telling: _Telling, event: TraceEvent) -> None:
     telling.add(event, "send", f"refuses at index {prev}: its log {why}", "back-up", label)
 
 
-def as_text(story: Story) -> str:
-    """Return the story as a table for a terminal."""
+def as_text(story: Story, clocks: str = "") -> str:
+    """Return the story as a table for a terminal; `clocks` says what its times are, if not the nodes' own."""
     entry = story.entry
     first = story.steps[0].at_ns if story.steps else 0
     fate = "committed" if story.committed else "not committed within these traces"
@@ -348,7 +369,8 @@ def as_text(story: Story) -> str:
         lines.append(f"{number:>4}  {(step.at_ns - first) / 1e6:>9.3f}  {who:<6}  {step.text}")
     lines += [
         "",
-        f"* appended it as leader of term {entry.term}. Order: causes first; the times are the nodes' own clocks.",
+        f"* appended it as leader of term {entry.term}. Order: causes first. "
+        f"{clocks or 'The times are those of the nodes’ one clock'}.",
     ]
     return "\n".join(lines)
 

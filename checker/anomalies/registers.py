@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from capsize.checker.anomalies.case import Case, counted, has, name, short
@@ -18,12 +18,16 @@ Told = tuple[str, list[str], list[Operation]]
 
 @dataclass(frozen=True, slots=True)
 class Overtaken:
-    """`read` saw what `before` wrote (None: the initial value), though `after` had replaced it; `seen` proves that."""
+    """`read` saw what `before` wrote (None: the initial value), though `after` had replaced it; `seen` proves that.
+
+    `only_by_log`: that `after` came later is what the log indices of the answers say, not their times.
+    """
 
     read: Operation
     before: Operation | None
     after: Operation
     seen: Operation | None = None
+    only_by_log: bool = False
 
 
 def argue(case: Case) -> Told | None:
@@ -59,7 +63,27 @@ def _overtaken(case: Case) -> Told | None:
 
 
 def _find_overtaken(case: Case) -> Overtaken | None:
-    """Return a read of a value that had been replaced before the read was called, as the proof's operations show."""
+    """Return a read of a value that had been replaced before the read was called, as the proof's operations show.
+
+    Of answers that cannot both be right, the log indices that they name say which one is wrong; where they say nothing
+    of it, the later one is told.
+    """
+    found = list(_overtakings(case))
+    by_times = [one for one in found if not one.only_by_log]
+    if not by_times:
+        return None
+    kept = [one for one in by_times if one.before is None or not _in_log_order(one.after, one.before)]
+    return next(iter([*kept, *(one for one in found if one.only_by_log), *by_times]))
+
+
+def _in_log_order(one: Operation, other: Operation) -> bool:
+    """Return whether, by the entries that their answers name, `one` came into the log before `other`."""
+    first, second = place_of(one), place_of(other)
+    return first is not None and second is not None and first[0] < second[0] and first[1] <= second[1]
+
+
+def _overtakings(case: Case) -> Iterator[Overtaken]:
+    """Yield all such reads, in the order of their calls."""
     ops = [item.judged for item in case.proof]
     readers = [op for op in ops if op.outcome == "ok" and observed(op)]
     shown = {op.identity for op in ops}
@@ -83,8 +107,9 @@ def _find_overtaken(case: Case) -> Overtaken | None:
             ):
                 continue
             begun = before is None or (before.ret is not None and before.ret < after.call)
-            if begun and after.ret is not None and after.ret < read.call:
-                return Overtaken(read, before, after)
+            logged = not begun and before is not None and _in_log_order(before, after)
+            if (begun or logged) and after.ret is not None and after.ret < read.call:
+                yield Overtaken(read, before, after, only_by_log=logged)
             for seen in readers:
                 if (
                     seen in (read, after)
@@ -98,8 +123,7 @@ def _find_overtaken(case: Case) -> Overtaken | None:
                     has(observed(op), value) and op.ret is not None and op.ret < seen.call for op in readers
                 )
                 if known:
-                    return Overtaken(read, before, after, seen)
-    return None
+                    yield Overtaken(read, before, after, seen)
 
 
 def _both_seen(case: Case) -> Told | None:
@@ -173,7 +197,12 @@ def _tell(case: Case, found: Overtaken) -> Told:
         sentences.append(f"{case.told(found.seen)}: {short(new)} had taken effect.")
     origin = "the initial value" if found.before is None else f"from {case.no(found.before)}"
     sentences.append(f"After that, {case.told(read)}: {short(old)} is {origin}, and {short(new)} had replaced it.")
-    if found.before is not None and found.before.return_ns is not None and found.seen is None:
+    if found.only_by_log and found.before is not None:
+        stood, stands = found.before.meta["log_index"], after.meta["log_index"]
+        sentences.append(f"In the log {short(old)} stood at index {stood} and {short(new)} at index {stands}.")
+        told_new = [item.judged for item in case.proof if has(observed(item.judged), new) and item.judged is not read]
+        sentences += [f"Nor can {short(old)} have come last: {case.told(one)}." for one in told_new[:1]]
+    elif found.before is not None and found.before.return_ns is not None and found.seen is None:
         sentences.append(f"{case.before(found.before, after)}.")
     if gone and not saw_new:
         sentences.append(f"Nobody ever saw {short(new)}: {counted(len(later), 'later answer')} showed something else.")

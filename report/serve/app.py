@@ -377,6 +377,3 @@ async def _static(request: Request, served: Served) -> Response:
         raise Absent
     content, kind = STATIC[name]
     return Response(content(), media_type=kind, headers={"cache-control": "max-age=300"})
-
-
-

@@ -19,10 +19,11 @@ const anywhere = {
   j: () => stepKey(1), k: () => stepKey(-1),
   a: () => {
     if (!raw.anomalies.length) return;
-    showAnomaly(nextAnomaly);
-    nextAnomaly = (nextAnomaly + 1) % raw.anomalies.length;
+    const a = nextAnomaly;
+    nextAnomaly = (a + 1) % raw.anomalies.length;
+    showAnomaly(a);
   },
-  b: () => back(((proves.get(view.selected) || [])[0] || [0])[0]),
+  b: () => back(Math.max(view.anomaly, 0)),
   g: () => { document.getElementById('timeline').scrollIntoView(); board.focus({ preventScroll: true }); },
 };
 

@@ -15,6 +15,7 @@ function showAnomaly(a) {
   const anomaly = raw.anomalies[a];
   if (!anomaly.rows.length && !anomaly.moments.length) return;
   view.anomaly = a;
+  nextAnomaly = (a + 1) % raw.anomalies.length;
   if (view.filtered) clearFilters();
   document.getElementById('timeline').scrollIntoView({ behavior: still.matches ? 'auto' : 'smooth' });
   board.focus({ preventScroll: true });

@@ -31,7 +31,7 @@ class History(Sequence[Operation]):
     words       the f words that `columns.f` points into
     nodes       the node names that `columns.node` points into
     table       the values that `columns.key`, `.value` and `.result` point into; code 0 is None
-    faults      the nemesis' lines, as read
+    faults      the nemesis' lines, another tool's in our words
     truncated   the recording ended in a cut line (a killed run) and was read up to there
     timed       False where the recording has no times: then positions in the order of its events stand for them
     source      the file it came from, or ""

@@ -15,6 +15,7 @@ from typing import Any
 
 from capsize.checker.budget import Budget
 from capsize.checker.checker import Checker
+from capsize.checker.clocks import on_one_clock, ways_of
 from capsize.checker.health import Health
 from capsize.checker.models import MODELS
 from capsize.checker.polled import PolledState
@@ -55,6 +56,8 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
     verdicts = [Health(kinds, nodes).check(history, spent)]
     verdicts += [_checked(checker, history, spent) for checker in (PolledState(), Replicas())]
     traces, white_box = _white_box(_traces(folder, run), history, spent)
+    if not _is_one_host(run):
+        traces = on_one_clock(traces, ways_of(traces).shifts())
     for checker in workload.checkers():
         verdicts.append(_explained(_checked(checker, history, spent), history, workload, traces, _origin(run)))
     verdicts += white_box
@@ -139,10 +142,14 @@ def _holds_anything(path: Path) -> bool:
 
 def _origin(run: Mapping[str, Any]) -> int | None:
     """Return where the run began on the nodes' clock; None where it was not recorded, or each host has its own."""
-    told, backend = run.get("origin_ns"), run.get("backend")
-    if isinstance(backend, Mapping) and backend.get("name") == "ssh":
-        return None
-    return told if isinstance(told, int) and not isinstance(told, bool) else None
+    told = run.get("origin_ns")
+    return told if _is_one_host(run) and isinstance(told, int) and not isinstance(told, bool) else None
+
+
+def _is_one_host(run: Mapping[str, Any]) -> bool:
+    """Return whether all nodes shared the controller's clock; over ssh every host has its own."""
+    backend = run.get("backend")
+    return not (isinstance(backend, Mapping) and backend.get("name") == "ssh")
 
 
 def _explained(

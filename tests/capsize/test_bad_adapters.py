@@ -14,7 +14,7 @@ from capsize.cluster.ledger import Owner, ledgers
 
 pytestmark = pytest.mark.slow
 PEBBLE = Path(__file__).resolve().parents[2] / "examples" / "pebble"
-WRONG = '''
+WRONG = """
 import threading
 from capsize.adapter import Reply
 from pebble_system import PebbleClient, PebbleSystem
@@ -64,7 +64,7 @@ class EndsAtOnce(PebbleSystem):
     def command(self, node):
         from capsize.adapter import Command
         return Command(("sh", "-c", "echo no such flag >&2; exit 3"))
-'''
+"""
 
 
 @pytest.fixture

@@ -116,3 +116,83 @@ def test_faults_of_a_foreign_history_are_kept(tmp_path: Path) -> None:
     history = read_history(tmp_path / "one.edn")
     write_jsonl(history, tmp_path / "one.jsonl")
     assert [fault["f"] for fault in read_jsonl(tmp_path / "one.jsonl").faults] == ["kill"]
+
+
+def test_the_faults_of_a_jepsen_history_are_bands_of_its_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        "{:process 0, :type :invoke, :f :write, :value 1, :time 1000}",
+        "{:process 0, :type :ok, :f :write, :value 1, :time 2000}",
+        '{:process :nemesis, :type :info, :f :kill, :value ["n2"], :time 1000000}',
+        '{:process :nemesis, :type :info, :f :kill, :value {"n2" :killed}, :time 2000000}',
+        "{:process 0, :type :invoke, :f :write, :value 2, :time 3000000}",
+        "{:process 0, :type :ok, :f :write, :value 2, :time 4000000}",
+        "{:process :nemesis, :type :info, :f :start, :value :all, :time 5000000}",
+        "{:process :nemesis, :type :info, :f :start, :value :all, :time 6000000}",
+        "{:process 1, :type :invoke, :f :read, :value nil, :time 7000000}",
+        "{:process 1, :type :ok, :f :read, :value 1, :time 8000000}",
+    ]
+    (tmp_path / "history.edn").write_text("\n".join(lines))
+    page = tmp_path / "page.html"
+    assert check(tmp_path / "history.edn", "--report", page) == 1
+    html = page_data(page)
+    (band,) = json.loads(html.partition('id="data">')[2].partition("</script>")[0])["faults"]
+    assert {name: band[name] for name in ("name", "targets", "start", "end", "landed")} == {
+        "name": "kill", "targets": ["n2"], "start": 1000, "end": 6000, "landed": True
+    }  # fmt: skip
+    assert "1 fault recorded" in html
+    assert "recorded, not proven" in html
+    assert "faults landed" not in html.partition("</header>")[0]
+    assert "Active meanwhile: kill of n2 (from 0.001 s until 0.006 s, as recorded)." in capsys.readouterr().out
+
+
+HOSTILE_NEMESIS = [
+    ':f :start-</script><img/src=x>, :value ["../../etc/passwd" "n1\\u0000\\u202e" "__proto__"], :time 2500000',
+    ':f :kill, :value {"../../etc/passwd" "<b>x</b>"}, :time 3000000',
+    f":f :kill, :value {'[' * 300}{']' * 300}, :time 3000001",
+    ":f nil, :value {:a {:b #{1 2}}}, :time 3500000",
+    ":f 12, :value 99999999999999999999999, :time 3600000",
+    ':f :kill, :value {"n1" "' + "A" * 100_000 + '"}, :error ["x" {:k "\\u001b[31m"}], :time -5',
+    ":f :start, :value nil, :time 9000000000000000000000",
+]
+
+
+@pytest.mark.parametrize("nemesis", HOSTILE_NEMESIS)
+def test_whatever_a_nemesis_said_the_verdict_and_the_page_come(
+    nemesis: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        "{:process 0, :type :invoke, :f :write, :value 1, :time 1000000}",
+        "{:process 0, :type :ok, :f :write, :value 1, :time 2000000}",
+        f"{{:process :nemesis, :type :info, {nemesis}}}",
+        "{:process 1, :type :invoke, :f :read, :value nil, :time 4000000}",
+        "{:process 1, :type :ok, :f :read, :value 2, :time 5000000}",
+    ]
+    (tmp_path / "history.edn").write_text("\n".join(lines))
+    page = tmp_path / "page.html"
+    assert check(tmp_path / "history.edn", "--report", page) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("INVALID")
+    assert "Traceback" not in told.err
+    html = page_data(page)
+    assert "<img/src" not in html
+    assert not {"\x00", "\u202e", "\x1b"} & set(html)
+    assert json.loads(html.partition('id="data">')[2].partition("</script>")[0])["last_us"] in (
+        3000,
+        5000,
+    )  # without times, a millisecond an event
+
+
+def test_a_page_that_breaks_leaves_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Path) -> str:
+        raise KeyError("font")
+
+    monkeypatch.setattr("capsize.report.html.render", broken)
+    (tmp_path / "good.edn").write_text(GOOD)
+    assert check(tmp_path / "good.edn", "--report", tmp_path / "page.html") == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("VALID")
+    assert "no report: KeyError" in told.err

@@ -272,3 +272,27 @@ def test_the_engines_own_witness_is_enough_to_start_from() -> None:
         "stale-read on key 3: p3 read 17 (0.031 s, n3), though 18 had replaced it.",
     )
     assert told.axes[Axis.SAFETY].valid is False
+
+
+def test_of_two_answers_that_cannot_both_be_right_the_one_from_an_older_log_is_accused() -> None:
+    """25 and 22 were written at once. By the log 22 came last: who read 25 after that was told the past."""
+    told = retold(
+        op(4, "write", 25, 10, 22, meta={"term": 1, "log_index": 13, "served_by": "n5"}),
+        op(1, "write", 22, 18, 28, meta={"term": 1, "log_index": 15, "served_by": "n2"}),
+        op(5, "read", None, 29, 30, 25, meta={"term": 1, "log_index": 13, "served_by": "n1"}),
+        op(7, "read", None, 40, 41, 22, meta={"term": 1, "log_index": 18, "served_by": "n3"}),
+    )
+    assert told.name == "stale-read"
+    text = " ".join(told.because)
+    assert told.because[0].startswith("p5 read 25 (0.030 s, n1, term 1, index 13), though 22 had replaced it")
+    assert "In the log 25 stood at index 13 and 22 at index 15." in text
+    assert "n1 answered from log index 13; the write stood at 15." in text
+    assert "Nor can 25 have come last: p7 on n7 read 22 of key 3" in text
+
+
+def test_without_log_indices_two_answers_that_cannot_both_be_right_accuse_the_later_one() -> None:
+    told = retold(
+        op(4, "write", 25, 10, 22), op(1, "write", 22, 18, 28), op(5, "read", None, 29, 30, 25),
+        op(7, "read", None, 40, 41, 22)
+    )  # fmt: skip
+    assert told.because[0].startswith("p7 read 22")

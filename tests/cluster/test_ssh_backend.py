@@ -167,9 +167,7 @@ def test_a_lost_connection_over_which_nothing_was_held_changes_nothing(hosts: Ho
 
 
 @pytest.mark.docker
-def test_a_connection_that_went_silent_is_dropped_and_made_anew(
-    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_connection_that_went_silent_is_dropped_and_made_anew(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_backend, "KEEPALIVE_S", 0.2)
     monkeypatch.setattr(ssh_backend, "SILENT_S", 0.5)
     silent = backend(hosts)

@@ -112,12 +112,8 @@ def test_the_doctor_examines_over_ssh(hosts: Hosts, capsys: pytest.CaptureFixtur
 def test_what_a_killed_agent_leaves_on_a_host_is_taken_away_and_live_runs_are_not(
     hosts: Hosts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dead = SshBackend(
-        f"{LABEL}-s1", hosts=hosts.hosts[:1], user="root", key=hosts.key, known_hosts=hosts.known_hosts
-    )
-    alive = SshBackend(
-        f"{LABEL}-s2", hosts=hosts.hosts[1:2], user="root", key=hosts.key, known_hosts=hosts.known_hosts
-    )
+    dead = SshBackend(f"{LABEL}-s1", hosts=hosts.hosts[:1], user="root", key=hosts.key, known_hosts=hosts.known_hosts)
+    alive = SshBackend(f"{LABEL}-s2", hosts=hosts.hosts[1:2], user="root", key=hosts.key, known_hosts=hosts.known_hosts)
     try:
         (node,) = dead.create(1)
         (other,) = alive.create(1)

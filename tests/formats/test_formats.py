@@ -83,7 +83,7 @@ def test_an_etcd_log_answers_false_for_a_cas_that_found_another_value(write: Wri
         (0, "read", None, None, "fail", None),
         (2, "write", None, 7, "info", None),
     ]
-    assert [fault["f"] for fault in read_history(path).faults] == ["start"]
+    assert {fault["f"] for fault in read_history(path).faults} == {"start"}
 
 
 def test_a_jepsen_history_fails_what_failed_and_keeps_its_times(write: Write) -> None:
@@ -99,7 +99,7 @@ def test_a_jepsen_history_fails_what_failed_and_keeps_its_times(write: Write) ->
     assert (history[0].call_ns, history[0].return_ns) == (10, 30)
     assert history[3].error is not None
     assert "timeout" in history[3].error
-    assert len(history.faults) == 1
+    assert {fault["f"] for fault in history.faults} == {"kill"}
 
 
 @pytest.mark.parametrize("brackets", ["[]", "()"])

@@ -88,9 +88,7 @@ class Bench:
         before = self.disks.get(name, Recovered(0))
         self.disks[name] = before._replace(incarnation=before.incarnation + 1)
         self.writes[name] = []
-        self.cores[name] = self.core_class(
-            name, self.initial, self.settings, self.disks[name], rng=random.Random(name)
-        )
+        self.cores[name] = self.core_class(name, self.initial, self.settings, self.disks[name], rng=random.Random(name))
         self._take(name, self.cores[name].start(self.now_ns))
         return self.cores[name]
 

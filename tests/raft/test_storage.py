@@ -130,9 +130,7 @@ def test_cutting_and_appending_across_segments(tmp_path):
 def test_a_snapshot_replaces_the_log_it_covers(tmp_path):
     storage, _ = opened(tmp_path, segment_bytes=200)
     snapshot = Snapshot(Position(20, 1), '{"state":1}')
-    storage.carry_out(
-        [AppendLog(1, entries(1, 30)), SaveSnapshot(2, snapshot), CompactLog(3, snapshot.base, False)]
-    )
+    storage.carry_out([AppendLog(1, entries(1, 30)), SaveSnapshot(2, snapshot), CompactLog(3, snapshot.base, False)])
     storage.close()
     _, recovered = opened(tmp_path)
     assert recovered.snapshot == snapshot

@@ -85,6 +85,7 @@ def test_every_event_is_a_line_of_its_own(tmp_path):
         event("anything", x={"key": [None, {"a": ',"",{'}, "\n", "}\n{"], "f": ODD, "yes": True, "n": 1}),
         event("client_submit", x={"rid": "n1.3.1", "cid": ODD, "seq": 7, "f": ODD, "key": [None, ODD, True]}),
         event("client_submit", x={"rid": "n1.3.2", "cid": "c", "seq": 8, "f": "get", "key": 7}),
+        event("client_submit", x={"rid": "n1.3.3", "cid": "c", "seq": 9, "f": "cas", "key": 7, "value": [1, ODD]}),
         event("client_reply", x={"rid": "n1.3.1", "outcome": "info", "index": 0}),
         event("read_served", x={"rid": "n1.3.2", "index": 4, "key": {"a": ODD}, "applied": 5}),
         event("append", FIRST._replace(last=Position(2, 1)), e=entries, x={"prev": Position(0, 0)}),
@@ -93,7 +94,7 @@ def test_every_event_is_a_line_of_its_own(tmp_path):
     ]
     lines = written(tmp_path / "logs" / "trace.jsonl", events)
     assert bodies(lines) == told(events)
-    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [(1, "n1", 3, n) for n in range(1, 10)]
+    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [(1, "n1", 3, n) for n in range(1, 11)]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

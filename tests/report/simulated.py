@@ -45,8 +45,13 @@ def keep_stage(stage: Stage, folder: Path) -> dict[str, Any]:
 
 
 def kept(
-    judged: Verdict, history: History, recorded: Sequence[TraceEvent], nodes: Sequence[str], folder: Path,
-    *, seed: int = 0,
+    judged: Verdict,
+    history: History,
+    recorded: Sequence[TraceEvent],
+    nodes: Sequence[str],
+    folder: Path,
+    *,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Write a store folder; return its verdict, explained, as JSON."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def test_each_operation_has_the_longest_order_that_holds_it() -> None:
     assert found is not None
     assert {found.found[found.of[2]].places[-1], found.found[found.of[3]].places[-1]} == {2, 3}
     assert found.of[2] != found.of[3]
+
+
+def test_of_two_longest_orders_the_one_that_the_log_has_is_shown_first() -> None:
+    told = [
+        replace(one, meta={"term": 1, "log_index": index})
+        for one, index in [
+            (op(1, "write", 1, None, 0, 3), 13), (op(2, "write", 2, None, 1, 4), 15),
+            (op(3, "read", None, 1, 5, 6), 13), (op(4, "read", None, 2, 7, 8), 18),
+        ]
+    ]  # fmt: skip
+    found = orders_of(told, MODEL)
+    assert found is not None
+    assert found.found[found.longest].places == (0, 1)  # nothing goes on after the stale read that must come next
+    assert found.found[found.longest].refused[0][0] == 2
 
 
 def test_operations_that_can_be_ordered_have_no_picture() -> None:

@@ -189,14 +189,14 @@ def test_over_ssh_every_node_is_placed_by_its_own_answers(build: Callable[..., P
                 lines.append(json.dumps({"ev": "apply", "mono": mono, "e": [entry]}))
         (folder / "nodes" / name / "trace.jsonl").write_text("\n".join(lines) + "\n")
     notes: list[str] = []
-    lanes, origin = node_lanes(folder, run, ledger, [], notes)
+    lanes, origin, _ = node_lanes(folder, run, ledger, [], notes)
     assert origin is None
     for lane in lanes:
         if lane.name in clocks:
             assert lane.source == "trace"
             assert abs(lane.marks[0][0]) < 2_000, (lane.name, lane.marks[0])
         else:
-            assert any(lane.name in note and "no answer that places its clock" in note for note in notes)
+            assert any(lane.name in note and "nor an answer places its clock" in note for note in notes)
 
 
 def test_without_traces_the_lanes_show_what_the_nodes_said_when_polled(
@@ -237,3 +237,29 @@ def test_what_a_node_said_when_it_was_polled_leads_to_its_moment(build: Callable
     assert '<a class="jump" href="#at-9.161">9.161 s</a>' in page
     assert 'data-show="0"' in page
     assert "split brain" in page
+
+
+def test_a_client_of_another_tools_history_stands_in_a_lane_of_its_own(tmp_path: Path) -> None:
+    """Two clients, one after the other, are two lanes; a client that ended without an answer goes on in its own."""
+    path = tmp_path / "history.jsonl"
+    lines: list[dict[str, object]] = [{"capsize": "history", "version": 1}]
+    for time, process, end in ((1, 0, "ok"), (10, 1, "info"), (20, 5, "ok")):
+        lines.append({"time_ns": time * 1_000_000, "process": process, "type": "invoke", "f": "read"})
+        lines.append({"time_ns": (time + 1) * 1_000_000, "process": process, "type": end, "f": "read"})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lane = lay_out(read_ledger(path), []).lane_of_process
+    assert lane[0] != lane[1]
+    assert lane[5] == lane[1]
+
+
+def test_a_run_that_nobody_judged_says_so_and_complains_of_nothing_else(
+    build: Callable[..., Path], tmp_path: Path
+) -> None:
+    from capsize.report.html import render
+
+    folder = build(tmp_path, "valid")
+    (folder / "verdict.json").unlink()
+    page = render(folder)
+    assert "Nobody has judged this run yet." in page
+    assert "Missing: " not in page
+    assert "could not be drawn" not in page

@@ -220,3 +220,26 @@ def test_without_colours_outcomes_and_roles_differ_by_shape(reports: dict[str, P
     assert len(set(pictures)) == 4
     roles = page.evaluate("capsize.roles()")
     assert len(set(roles)) == len(roles) == 4
+
+
+def test_b_returns_to_the_argument_that_was_read_also_from_an_operation_of_none(
+    build: Callable[..., Path], tmp_path: Path, open_page: OpenPage
+) -> None:
+    from capsize.report.html import write_html
+
+    folder = build(tmp_path, "invalid")
+    verdict = json.loads((folder / "verdict.json").read_text())
+    verdict["anomalies"] = [one | {"name": name} for one in verdict["anomalies"] for name in ("lost-write", "other")]
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    page = open_page(write_html(folder))
+    page.keyboard.press("a")
+    page.keyboard.press("a")
+    second = page.evaluate("capsize.view.anomaly")
+    assert second == 1
+    for _ in range(8):  # lane by lane, until an operation that belongs to no proof
+        page.keyboard.press("ArrowUp")
+        if "of the proof" not in page.locator("#details").inner_text():
+            break
+    assert "of the proof" not in page.locator("#details").inner_text()
+    page.keyboard.press("b")
+    assert page.evaluate("document.activeElement.id") == f"anomaly-{second + 1}"

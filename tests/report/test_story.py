@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from capsize.checker.trace import TraceEvent
+from capsize.checker.trace import TraceEvent, parse_trace
 from capsize.cli.trace import trace
 from capsize.errors import UsageError
 from capsize.report.diagram import as_html, as_svg, phase_rows, summary
@@ -217,3 +217,38 @@ def test_the_command_tells_a_scenarios_story(capsys: pytest.CaptureFixture[str],
 def test_an_index_that_nobody_wrote_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="no leader appended an entry at index 77"):
         trace(scenario="first_election", index=77)
+
+
+def test_what_was_sent_again_and_again_to_a_dead_server_is_one_step(tmp_path: Path) -> None:
+    """A leader sends the entry to a follower that is down every few milliseconds; all of it would bury the tale."""
+    lines = [
+        {"ev": "append", "mono": 1_000_000, "st": {"role": "L", "term": 1, "cfg": ["n1", "n2"]},
+         "e": [{"i": 5, "t": 1, "h": "ab"}]},
+    ]  # fmt: skip
+    probe = {"type": "AE", "from": "n1", "to": "n2", "term": 1, "prev": [3, 1], "n": 2}
+    for number in range(40):
+        message = {**probe, "id": f"m{number}", "commit": 3}
+        lines.append({"ev": "send", "mono": 2_000_000 + number * 3_000_000, "msg": message})
+    events = list(parse_trace(json.dumps({"node": "n1", "lc": n, **line}).encode() for n, line in enumerate(lines)))
+    story = tell(events, 5)
+    assert story is not None
+    (probes,) = [step for step in story.steps if step.to == "n2"]
+    assert probes.text.endswith("; and 39 more like it within 117 ms, none seen to arrive")
+
+
+def test_a_run_of_several_hosts_has_its_times_on_one_clock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ahead = {"n1": 0, "n2": 10**15, "n3": 10**12}
+    for where, clocks in (("one", dict.fromkeys(ahead, 0)), ("several", ahead)):
+        for node, extra in clocks.items():
+            path = tmp_path / where / "nodes" / node / "trace.jsonl"
+            path.parent.mkdir(parents=True)
+            mine = [event.to_json() for event in events_of("figure_8") if event.node == node]
+            path.write_text("".join(json.dumps(line | {"mono": line["mono"] + extra}) + "\n" for line in mine))
+    assert trace(tmp_path / "one") == 0
+    one = capsys.readouterr().out
+    assert trace(tmp_path / "several") == 0
+    several = capsys.readouterr().out
+    assert "The times are those of the nodes’ one clock." in one
+    assert "The hosts' clocks were put on one by the messages between them" in several
+    times = [[float(line.split()[1]) for line in text.splitlines()[3:-2]] for text in (one, several)]
+    assert max(abs(a - b) for a, b in zip(*times, strict=True)) < 50

@@ -7,6 +7,7 @@ import shlex
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +189,10 @@ def _with_report(one: Judged, target: Path | None, *, write: bool, alone: bool) 
                 write_page(one, drawn)
         except CapsizeError as error:
             print(f"capsize: {error}", file=sys.stderr)
+            drawn = None
+        except Exception as error:  # around a plot: whatever it trips over, the verdict is said
+            traceback.print_exc()
+            print(f"capsize: {one.path}: no report: {type(error).__name__}: {error}", file=sys.stderr)
             drawn = None
     return replace(one, history=None, report=drawn)
 

@@ -33,7 +33,7 @@ def trace(
     from capsize.report.story import as_json as story_json
     from capsize.report.story import as_text, commands, tell
 
-    events = _played(scenario) if scenario else _recorded(folder)
+    events, clocks = (_played(scenario), "") if scenario else _recorded(folder)
     known = commands(events)
     if index is None:
         if not known:
@@ -49,12 +49,13 @@ def trace(
         )
     if html is not None:
         html.write_text(as_html(story), encoding="utf-8")
-    print(json.dumps(story_json(story)) if as_json else as_text(story))
+    print(json.dumps(story_json(story)) if as_json else as_text(story, clocks))
     return 0
 
 
-def _recorded(folder: Path) -> Sequence[TraceEvent]:
-    """Return the events of all trace files below a folder, causes first."""
+def _recorded(folder: Path) -> tuple[Sequence[TraceEvent], str]:
+    """Return the events of all trace files below a folder, causes first; and what was done about several clocks."""
+    from capsize.checker.clocks import on_one_clock, ways_of
     from capsize.checker.trace import causal_order, parse_trace
     from capsize.errors import StoreError
 
@@ -65,7 +66,15 @@ def _recorded(folder: Path) -> Sequence[TraceEvent]:
     for path in files:
         with path.open("rb") as lines:
             traces.append(list(parse_trace(lines, name=str(path))))
-    return causal_order(traces)
+    ways = ways_of(event for trace in traces for event in trace)
+    if not ways.disagree:
+        return causal_order(traces), ""
+    shifts = ways.shifts()
+    off_ms = max(shift.slack_ns for shift in shifts.values()) / 1e6
+    away = sorted({event.node for trace in traces for event in trace} - set(shifts))
+    told = f"The hosts' clocks were put on one by the messages between them, within {off_ms:.1f} ms"
+    told += f"; {', '.join(away)} left out: no messages went both ways" if away else ""
+    return causal_order([on_one_clock(trace, shifts) for trace in traces]), told
 
 
 def _played(name: str) -> Sequence[TraceEvent]:

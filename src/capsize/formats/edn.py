@@ -17,6 +17,7 @@ from capsize.formats.blocks import blocks_of_lines
 from capsize.formats.edn_columns import EventColumns, read_columns
 from capsize.formats.edn_lines import PlainMaps
 from capsize.formats.edn_text import EdnError, EdnReader
+from capsize.formats.foreign_faults import in_our_words
 from capsize.history import History
 from capsize.op import NEMESIS
 from capsize.pairing import FAIL, INFO, OK, Doubt, Pairing
@@ -60,7 +61,7 @@ def _read(path: Path, *, bulk: bool) -> History:
         else:
             for line, event in batch:
                 reader.feed(line, event)
-    return History(reader.pairing.finish(), source=str(path))
+    return History(in_our_words(reader.pairing.finish()), source=str(path))
 
 
 def _batches(path: Path, *, bulk: bool) -> Iterator[list[Located] | tuple[int, EventColumns]]:
@@ -124,9 +125,8 @@ class _Reader:
         if type(process) is not int:
             if process is None or kind is None:
                 raise self.pairing.error("a map without :process or :type; expected an operation", line)
-            value = event.get("value")
-            fault = {"process": NEMESIS, "type": "info", "f": str(f), "value": value, "time_ns": time_ns}
-            self.pairing.fault(fault)
+            fault = {"process": NEMESIS, "by": process, "f": str(f), "value": event.get("value"), "time_ns": time_ns}
+            self.pairing.fault(fault | {"error": event.get("error")})
             return
         if not isinstance(f, str):
             raise self.pairing.error(f"f is {f!r}; expected a keyword", line)
@@ -172,7 +172,7 @@ class _Reader:
         if others:
             for at in others:
                 event = {"process": columns.processes[at], "type": columns.kinds[at], "f": columns.words[at]}
-                event |= {"value": columns.values[at]}
+                event |= {"value": columns.values[at], "error": columns.errors.get(at)}
                 event |= {"time": columns.times[at]} if columns.times is not None else {}
                 self.feed(first + at, event)
             away = set(others)

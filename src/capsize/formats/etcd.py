@@ -12,6 +12,7 @@ from typing import Any
 
 from capsize.errors import HistoryError
 from capsize.formats.blocks import blocks_of_lines
+from capsize.formats.foreign_faults import in_our_words
 from capsize.history import History
 from capsize.op import NEMESIS, Value
 from capsize.pairing import FAIL, INFO, OK, Doubt, Pairing
@@ -36,7 +37,7 @@ def _read(path: Path, *, bulk: bool) -> History:
     for first, block, _ in blocks_of_lines(path):
         if not (bulk and _feed_block(pairing, block)):
             _feed_lines(pairing, path, first, block)
-    return History(pairing.finish(), source=str(path))
+    return History(in_our_words(pairing.finish()), source=str(path))
 
 
 def _feed_block(pairing: Pairing, block: bytes) -> bool:
@@ -108,8 +109,8 @@ def _feed_lines(pairing: Pairing, path: Path, first: int, block: bytes) -> None:
                 raise HistoryError(
                     f"{line[:60]!r}; expected `INFO jepsen.util - process :type :f value`", where=f"{path}:{number}"
                 )
-            told = {"process": NEMESIS, "type": nemesis[1], "f": nemesis[2], "value": nemesis[3], "time_ns": number}
-            pairing.fault(told)
+            value = None if nemesis[3] == "nil" else nemesis[3]
+            pairing.fault({"process": NEMESIS, "f": nemesis[2], "value": value, "time_ns": number})
             continue
         if len(found[1]) > 18:
             raise pairing.error(f"process {found[1][:30]}; expected a smaller number", number)

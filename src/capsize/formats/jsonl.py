@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -167,11 +168,24 @@ def write_jsonl(history: History, path: Path) -> None:
         file.write(header + b"\n")
         lines: list[bytes] = []
         for number, event in enumerate(_events(history)):
-            lines.append(orjson.dumps({"index": number, **event}, option=orjson.OPT_NON_STR_KEYS, default=str))
+            lines.append(_as_line({"index": number, **event}))
             if len(lines) >= LINES_AT_ONCE:
                 file.write(b"\n".join(lines) + b"\n")
                 lines.clear()
         file.write(b"\n".join([*lines, b""]))
+
+
+def _as_line(event: dict[str, Any]) -> bytes:
+    """Return one line; what no JSON writer takes (an endless nesting) stands there as its beginning, in words."""
+    try:
+        return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS, default=str)
+    except TypeError:  # an integer of more than 64 bits, half a surrogate pair, a deep nesting
+        pass
+    try:
+        return json.dumps(event, default=str).encode()
+    except (RecursionError, TypeError, ValueError):
+        told = {name: item if isinstance(item, int | str) else "(no JSON)" for name, item in event.items()}
+        return json.dumps(told).encode()
 
 
 LINES_AT_ONCE = 10_000
