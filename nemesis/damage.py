@@ -57,7 +57,7 @@ class DamageFile(Fault):
             targets = situation.nodes
         free = [name for name in targets if not holds.excused(name) and not holds.busy_disk(name)]
         if not free:
-            return Skip(f"{', '.join(plan.targets)} is down, or another fault holds its disk", passing=True)
+            return Skip(f"{', '.join(plan.targets)} is down, or another fault holds its disk")
         if self.destroys:
             free = holds.of_the_minority(free, rng, len(plan.targets))
             if not free:

@@ -43,7 +43,7 @@ class Pressure(Fault):
         if up:
             return Plan(up)
         told = "down" if free else f"short of {self.what} already"
-        return Skip(f"{', '.join(plan.targets)} is {told}", passing=True)
+        return Skip(f"{', '.join(plan.targets)} is {told}", passing=bool(free))
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
         def order(node: Node) -> None:
