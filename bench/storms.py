@@ -15,9 +15,11 @@ import contextlib
 import functools
 import json
 import platform
+import re
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -108,9 +110,7 @@ def carry_out(what: str, config: RunConfig, arguments: argparse.Namespace) -> di
     return row | {
         "valid": verdict.valid,
         "axes": {axis.value: finding.valid for axis, finding in verdict.axes.items()},
-        "because": {
-            axis: list(finding.because)[:4] for axis, finding in verdict.axes.items() if finding.valid is not True
-        },
+        "because": {axis: list(finding.because) for axis, finding in verdict.axes.items() if finding.valid is not True},
         "anomalies": sorted({anomaly.name for anomaly in verdict.anomalies}),
         "by_clients": any(anomaly.operations for anomaly in verdict.anomalies),
         "by_traces": any(anomaly.events and not anomaly.operations for anomaly in verdict.anomalies),
@@ -191,6 +191,7 @@ def storms_table(found: list[dict[str, Any]]) -> list[str]:
     accused = sum(row["axes"].get("safety") is False for row in mine)
     harness = sum(row["axes"].get("harness") is False for row in mine)
     left = sum(bool(row["left_behind"]) for row in mine)
+    why = unknown_because(mine)
     times = f"; median {statistics.median(recovery):.1f} s, longest {recovery[-1]:.1f} s" if recovery else ""
     lines = [
         f"Five nodes on docker; each run {KINDS_OF_A_STORM} of {len(counts)} kinds of fault, drawn from its seed, at",
@@ -205,6 +206,12 @@ def storms_table(found: list[dict[str, Any]]) -> list[str]:
         f"- Something left behind (containers, networks, mounts, loop devices, processes): {left} of {len(mine)}.",
         f"- Valid {valid.count(True)}, unknown {valid.count('unknown')}, invalid {valid.count(False)}; "
         f"harness findings in {harness}.",
+        *(
+            [f"- Why {sum(row['valid'] == 'unknown' for row in mine)} were unknown (a run may have several reasons):"]
+            if why
+            else []
+        ),
+        *(f"  - {reason}: {count}" for reason, count in why),
         "",
         "| fault | runs | intended | landed | skipped | failed |",
         "|---|---|---|---|---|---|",
@@ -214,6 +221,28 @@ def storms_table(found: list[dict[str, Any]]) -> list[str]:
         for kind, by in sorted(counts.items())
     ]
     return lines
+
+
+def unknown_because(found: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return in how many runs of unknown verdict each reason stands, the most frequent first; names of nodes left out.
+
+    >>> told = ["kill never landed: n1, n4 is down already; n2 is down already"]
+    >>> unknown_because([{"valid": "unknown", "because": {"coverage": told}}, {"valid": True, "because": {}}])
+    [('coverage: kill never landed: NODE is down already', 1)]
+    """
+    counts: Counter[str] = Counter()
+    for row in found:
+        if row["valid"] != "unknown":
+            continue
+        told = {f"{axis}: {_without_nodes(reason)}" for axis, because in row["because"].items() for reason in because}
+        counts.update(told or {"no reason was told"})
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _without_nodes(reason: str) -> str:
+    """Return a reason with NODE for names of nodes, and said once."""
+    what, colon, why = re.sub(r"\bn\d+(, n\d+)*\b", "NODE", reason).partition(": ")
+    return what + colon + "; ".join(dict.fromkeys(why.split("; ")))
 
 
 def write_table(store: Path) -> None:

@@ -44,7 +44,7 @@ class ClockFault(Fault):
         if up:
             return Plan(up)
         why = "is down: it reads no clock" if free else "has a clock that another fault sets"
-        return Skip(f"{', '.join(plan.targets)} {why}")
+        return Skip(f"{', '.join(plan.targets)} {why}", passing=bool(free))
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
         def order(node: Node) -> None:

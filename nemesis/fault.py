@@ -75,9 +75,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Why a fault has nothing to do now."""
+    """Why a fault has nothing to do now. `passing`: it may well have in a moment, when another fault is over."""
 
     reason: str
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

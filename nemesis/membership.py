@@ -44,7 +44,7 @@ class RemoveMember(Fault):
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
         voters = holds.operator.voters()
         if voters is None:
-            return Skip("no node tells who the members are")
+            return Skip("no node tells who the members are", passing=True)
         able = tuple(name for name in situation.nodes if name in voters and self._able(name, holds))
         plan = plan_nodes(self, replace(situation, nodes=able), rng)
         if isinstance(plan, Skip):
@@ -52,7 +52,7 @@ class RemoveMember(Fault):
         targets = tuple(name for name in plan.targets if name in able)
         most = max(0, len(voters) - 1)
         if not targets or not most:
-            return Skip(f"{', '.join(plan.targets)} is no voter, or held by another fault")
+            return Skip(f"{', '.join(plan.targets)} is no voter, or held by another fault", passing=True)
         return Plan(targets[:most])
 
     def _able(self, name: str, holds: Holds) -> bool:
@@ -158,14 +158,14 @@ class TransferLeadership(Moment):
 
     def plan(self, situation: Situation, rng: random.Random, holds: Holds) -> Plan | Skip:
         if situation.leader is None:
-            return Skip("nobody leads now")
+            return Skip("nobody leads now", passing=True)
         able = [name for name in situation.nodes if not holds.excused(name) and not holds.held("paused", name)]
         plan = plan_nodes(self, replace(situation, nodes=tuple(able)), rng)
         if isinstance(plan, Skip):
             return plan
         heirs = [name for name in plan.targets if name != situation.leader and name in able]
         if not heirs:
-            return Skip(f"{', '.join(plan.targets)} leads already, or is held by another fault")
+            return Skip(f"{', '.join(plan.targets)} leads already, or is held by another fault", passing=True)
         return Plan((situation.leader, heirs[0]))
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
@@ -209,7 +209,7 @@ class TakeSnapshot(Moment):
             if name in told and (told[name].base_index is None or told[name].applied_index != told[name].base_index)
         )  # fmt: skip
         if not able:
-            return Skip(f"{', '.join(plan.targets)} does not answer, or has nothing new to snapshot")
+            return Skip(f"{', '.join(plan.targets)} does not answer, or has nothing new to snapshot", passing=True)
         holds.bases.update({name: told[name].base_index for name in able})
         return Plan(able)
 

@@ -42,7 +42,8 @@ class Pressure(Fault):
         up = tuple(name for name in free if not holds.excused(name))
         if up:
             return Plan(up)
-        return Skip(f"{', '.join(plan.targets)} is {'down' if free else f'short of {self.what} already'}")
+        told = "down" if free else f"short of {self.what} already"
+        return Skip(f"{', '.join(plan.targets)} is {told}", passing=bool(free))
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
         def order(node: Node) -> None:

@@ -56,7 +56,7 @@ class Kill(Fault):
             if stuck:  # SIGKILL waits for the thaw: the fault could not land
                 return Skip(f"the disk of {', '.join(stuck)} is paused: a process stuck in it cannot be killed")
             if all(holds.excused(name) for name in plan.targets):
-                return Skip(f"{', '.join(plan.targets)} is down already")
+                return Skip(f"{', '.join(plan.targets)} is down already", passing=True)
         return plan
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:
@@ -85,7 +85,8 @@ class PauseProcess(Fault):
         plan = plan_nodes(self, situation, rng)
         if isinstance(plan, Plan):
             alive = tuple(name for name in plan.targets if not holds.excused(name))
-            return Plan(alive) if alive else Skip(f"{', '.join(plan.targets)} is down: nothing to pause")
+            told = f"{', '.join(plan.targets)} is down: nothing to pause"
+            return Plan(alive) if alive else Skip(told, passing=True)
         return plan
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:

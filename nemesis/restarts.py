@@ -123,7 +123,8 @@ class RollingRestart(Fault):
         plan = plan_nodes(self, situation, rng)
         if isinstance(plan, Plan):
             able = tuple(name for name in plan.targets if not holds.excused(name) and holds.may_die(name))
-            return Plan(able) if able else Skip(f"{', '.join(plan.targets)} is down or cannot be stopped now")
+            told = f"{', '.join(plan.targets)} is down or cannot be stopped now"
+            return Plan(able) if able else Skip(told, passing=True)
         return plan
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:

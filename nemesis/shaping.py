@@ -90,7 +90,7 @@ class Shaping(Fault):
             return Skip(f"no node is {self.target!r} now")
         links = self.links(targets, situation.nodes)
         if links and all(holds.cut_now(*link) for link in links):
-            return Skip(f"every link of {', '.join(targets)} is cut already: nothing travels there")
+            return Skip(f"every link of {', '.join(targets)} is cut already: nothing travels there", passing=True)
         return Plan(targets)
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:

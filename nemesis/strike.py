@@ -33,8 +33,9 @@ LeaderOf = Callable[[], tuple[str | None, int | None]]
 HEAL_TRIES = 3
 HEAL_AGAIN_S = 0.5
 LEADER_POLL_S = 0.1
+TARGET_POLL_S = 0.2
 PATIENCE_S = 2.0
-"""An election or two: how much longer than its own length a fault waits for a leader to hit."""
+"""An election or two: how much longer than its own length a fault waits for somebody to hit."""
 
 
 @dataclass(slots=True)
@@ -108,6 +109,20 @@ class Strike:
             if stage.ending.wait(LEADER_POLL_S):
                 self._skip(f"another change of the {fault.claims} was under way to the end")
                 return None
+        plan = self._resolve(until_ns)
+        give_up_ns = until_ns + int(PATIENCE_S * 1e9)
+        while isinstance(plan, Skip) and plan.passing and stage.clock.now_ns() < give_up_ns:
+            if stage.ending.wait(TARGET_POLL_S):
+                break
+            plan = self._resolve(until_ns)
+        if isinstance(plan, Skip):
+            self._skip(plan.reason)
+            return None
+        return plan
+
+    def _resolve(self, until_ns: int) -> Plan | Skip:
+        """Return whom the fault hits as things are now; every try draws the same, so that only the cluster differs."""
+        fault, stage = self.fault, self.stage
         situation = self._situation(until_ns)
         rng = stream(stage.seed, "target", self.step.kind, self.step.nth)
         cost: dict[str, Any] = {}
@@ -122,8 +137,7 @@ class Strike:
                 else:
                     stage.holds.reserve(self.number, gone, plan.cuts, fault.claims)
         if isinstance(plan, Skip):
-            self._skip(plan.reason)
-            return None
+            return plan
         self._told["targets"] = list(plan.targets)
         self._intent = {"leader": situation.leader, "term": situation.term, **cost}
         return plan

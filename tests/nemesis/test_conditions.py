@@ -333,7 +333,7 @@ def test_a_node_with_a_lost_end_runs_cut_off_and_joins_only_with_its_data_put_ba
 
 def test_a_damaged_node_is_hit_by_no_other_fault_of_its_disk_and_not_killed_twice() -> None:
     world = World(3)
-    lines = played((0.0, 0.6, FlipBit(("n2",))), (0.3, 0.1, TornTail(("n2",))), (0.3, 0.1, Kill(("n2",))), world=world)
+    lines = played((0.0, 4.0, FlipBit(("n2",))), (0.3, 0.1, TornTail(("n2",))), (0.3, 0.1, Kill(("n2",))), world=world)
     reasons = [found["detail"]["reason"] for found in lines if found["phase"] == "skip"]
     assert len(reasons) == 2
     untouched(world)

@@ -276,3 +276,26 @@ def test_only_one_fault_changes_the_members_at_a_time_and_the_other_waits_for_it
     order = [(word, value["phase"]) for word, value in stage.lines]
     first, second = ("a", "b") if order[0][0] == "a" else ("b", "a")
     assert order.index((second, "intend")) > order.index((first, "heal-probe"))
+
+
+def test_a_fault_whose_target_is_down_for_a_moment_waits_for_it() -> None:
+    """A kill holds n2 for 0.4 s; the pause comes meanwhile, and lands once n2 runs again."""
+    stage = Stage()
+    stage.nemesis.schedule = Schedule(
+        (Step(0.0, 0.4, "kill", 0, Kill(("n2",))), Step(0.1, 0.2, "pause-process", 0, PauseProcess(("n2",)))), 7
+    )
+    stage.play(until=lambda: stage.phases().count("heal-probe") == 2 or "skip" in stage.phases())
+    landed = [(word, value["landed"]) for word, value in stage.lines if value["phase"] == "probe"]
+    assert landed == [("kill", True), ("pause-process", True)]
+    healed = [(word, value["phase"]) for word, value in stage.lines]
+    assert healed.index(("pause-process", "intend")) > healed.index(("kill", "heal"))
+
+
+def test_a_fault_whose_target_stays_down_is_skipped_and_touches_nothing() -> None:
+    stage = Stage()
+    stage.nemesis.schedule = Schedule(
+        (Step(0.0, 60.0, "kill", 0, Kill(("n2",))), Step(0.1, 0.2, "pause-process", 0, PauseProcess(("n2",)))), 7
+    )
+    stage.play(until=lambda: "skip" in stage.phases())
+    assert "is down: nothing to pause" in stage.line("skip")["detail"]["reason"]
+    assert "pause-process" not in [word for word, value in stage.lines if value["phase"] == "intend"]
