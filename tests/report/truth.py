@@ -16,9 +16,9 @@ from capsize.op import Operation
 
 MOST = 12
 TOLD = re.compile(r"(p\d+)(?: on (n\d+))? [^()]*\(#(\d+)([^()]*)\)")
+"""What is told of one operation: who, on which node, its number, and where it was answered."""
 SERVED = re.compile(r"served by (n\d+) in term (\d+) at log index (\d+)")
-MOMENT = re.compile(r"(called|answered) at (\d+\.\d{3}) s")
-"""A sentence about one operation: who, on which node, its number, and where and when it was answered."""
+MOMENT = re.compile(r"(called|answered|asked|told) at (\d+\.\d{3}) s")
 
 
 def impossible(operations: Iterable[Operation], model: str) -> bool:
@@ -53,7 +53,7 @@ def _untrue(line: re.Match[str], op: Operation | None, recorded: Sequence[TraceE
     if line[1] != f"p{op.process}" or line[2] not in (None, op.node):
         wrong.append(f"{line[0]!r}: it was p{op.process} on {op.node}")
     for kind, at in MOMENT.findall(line[0]):
-        moment = op.call_ns if kind == "called" else op.return_ns
+        moment = op.call_ns if kind in ("called", "asked") else op.return_ns
         if moment is None or f"{moment / 1e9:.3f}" != at:
             wrong.append(f"{line[0]!r}: was {kind} at {moment}")
     for node, term, index in SERVED.findall(line[0]):
