@@ -1,0 +1,81 @@
+"""Planted bugs that reach a client: what the report says is few, impossible by itself, and as the run really was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulated import keep, keep_stage, simulated
+from truth import broken_rule, problems
+
+from capsize.checker.trace import TraceEvent
+from capsize.history import History
+from capsize.simulator.scenarios import SCENARIOS, play
+from capsize.simulator.subject import subject
+
+PLAYED = {
+    "read.leader_local": "two_halves_and_a_bridge",
+    "read.follower_local": "two_halves_and_a_bridge",
+    "read.lease_no_margin": "read_under_an_old_lease",
+    "read.index_no_noop": "read_before_the_new_leader_committed",
+    "read.index_no_wait_apply": "read_on_a_slow_follower",
+    "read.index_reuse_round": "a_round_retried",
+    "reply.index_only": "two_halves_and_a_bridge",
+    "reply.timeout_as_fail": "everything_holds_after_a_storm",
+    "dedup.none": "retry_at_a_leader_that_knows_it_from_a_snapshot",
+    "dedup.evict_early": "retry_at_a_leader_that_knows_it_from_a_snapshot",
+}
+"""Planted bugs, and a directed scenario in which a client meets each."""
+DRAWN = {"apply.before_commit": 0, "apply.leader_only": 0}
+"""Planted bugs, and the seed of a random run in which a client meets each."""
+
+Told = tuple[dict[str, Any], History, list[TraceEvent]]
+
+
+def played(bug: str, folder: Path) -> list[Told]:
+    stages = play(SCENARIOS[PLAYED[bug]], subject([bug]), record=True).stages
+    return [
+        (keep_stage(stage, folder / str(number)), stage.history(), stage.world.recorded or [])
+        for number, stage in enumerate(stages)
+    ]
+
+
+def drawn(bug: str, folder: Path) -> list[Told]:
+    outcome = simulated([bug], DRAWN[bug])
+    return [(keep(outcome, folder), outcome.history, outcome.recorded or [])]
+
+
+def check(told: list[Told]) -> None:
+    clients = 0
+    for verdict, history, recorded in told:
+        for anomaly in verdict["anomalies"]:
+            if anomaly["operations"]:
+                clients += 1
+                assert problems(anomaly, history, recorded) == [], anomaly["because"]
+            elif "invariant" in anomaly["details"]:
+                assert broken_rule(anomaly, recorded) == []
+    assert clients, "no client met it"
+
+
+@pytest.mark.parametrize("bug", PLAYED)
+def test_what_is_told_of_a_scenario_is_small_proven_and_true(bug: str, tmp_path: Path) -> None:
+    check(played(bug, tmp_path))
+
+
+@pytest.mark.parametrize("bug", DRAWN)
+def test_what_is_told_of_a_random_run_is_small_proven_and_true(bug: str, tmp_path: Path) -> None:
+    check(drawn(bug, tmp_path))
+
+
+def test_a_story_with_the_wrong_node_or_moment_or_a_missing_operation_is_seen_to_be_untrue(tmp_path: Path) -> None:
+    verdict, history, recorded = played("read.index_no_noop", tmp_path)[0]
+    anomaly = next(one for one in verdict["anomalies"] if one["operations"])
+    assert problems(anomaly, history, recorded) == []
+    fewer = {**anomaly, "operations": anomaly["operations"][1:]}
+    assert "what is shown is possible" in problems(fewer, history, recorded)
+    elsewhere = History.of([replace(op, node="n9") for op in history])
+    assert any("on n9" in one for one in problems(anomaly, elsewhere, recorded))
+    later = [line.replace("answered at ", "answered at 9") for line in anomaly["because"]]
+    assert any("was answered at" in one for one in problems({**anomaly, "because": later}, history, recorded))
