@@ -19,7 +19,7 @@ from capsize.checker.models.model import Inconsistent
 from capsize.op import Operation, Outcome, Value
 from capsize.report.cycle import OVER, READ, START, TIME, shortest_cycle
 from capsize.report.meaning import MEANINGS, meaning_of
-from capsize.report.messages import Said, around_operations, as_svg, before_a_breach
+from capsize.report.messages import Mark, Said, around_operations, as_svg, before_a_breach, in_order
 from capsize.report.moments import events_between
 from capsize.report.orders import orders_of
 
@@ -282,6 +282,20 @@ def test_what_the_accused_node_did_is_drawn_up_to_the_breach(tmp_path: Path) -> 
     assert [mark.text for mark in picture.marks if mark.accused] == ["commits up to 5"]
     assert {mark.node for mark in picture.marks} == {"n1"}
     assert "term 9" not in as_svg(picture, "x")
+
+
+def test_of_one_instant_causes_stand_above_what_they_allowed() -> None:
+    """A node stamps all that it did in one turn alike; two nodes may even share the instant."""
+    commit = Mark(5, "n2", "commit", "commits up to 1", place=(1, 9))
+    apply = Mark(5, "n2", "apply", "applies 1", place=(1, 10))
+    answers = [Mark(5, "n2", "recv", f"has up to 1 ({node})", message=f"{node}.7", place=(1, 7)) for node in ("n4",)]
+    late = Mark(5, "n2", "recv", "has up to 1 (n5)", message="n5.7", place=(1, 8))
+    sent = Mark(5, "n5", "send", "has up to 1", message="n5.7", to="n2", place=(1, 3))
+    before = Mark(4, "n4", "send", "has up to 1", message="n4.7", to="n2", place=(1, 3))
+    told = in_order([commit, apply, sent, before, late, *answers])
+    assert told[0] is before
+    assert [mark for mark in told if mark.node == "n2"] == [*answers, late, commit, apply]
+    assert told.index(sent) < told.index(late)
 
 
 def test_a_long_exchange_is_cut_to_what_tells_most_and_says_so(tmp_path: Path) -> None:
