@@ -46,7 +46,7 @@ def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, r
         key = "" if anomaly.key is None else f"  key {anomaly.key}"
         because = list(anomaly.because) or ["(no reason given)"]
         first = because[0].removeprefix(f"key {anomaly.key}: ")
-        lines.append(f"  {anomaly.name}{key}: {first}")
+        lines.append(f"  {anomaly.name}{key}{_when(anomaly)}: {first}")
         if number == 0:  # one is argued in full; the others are in the report
             lines += [f"      {reason}" for reason in because[1:]]
     if len(verdict.anomalies) > len(shown):
@@ -63,6 +63,14 @@ def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, r
         lines.append(f"  report  {report}")
     lines.append(f"  repeat  {repeat}")
     return "\n".join(lines)
+
+
+def _when(anomaly: Anomaly) -> str:
+    """Return when the last of its nodes' events was, as words; "" for what clients saw: its reasons tell."""
+    at_s = anomaly.details.get("at_s")
+    if not isinstance(at_s, int | float):
+        return ""
+    return f" at {at_s:.3f} s" if at_s >= 0 else f" {-at_s:.3f} s before the load"
 
 
 def one_of_each(anomalies: Sequence[Anomaly]) -> list[Anomaly]:

@@ -167,7 +167,7 @@ class QuorumCommit(Rule):
             self.report(
                 f"{event.node}, leader of term {state.term}, committed index {index} with {len(holders)} of the "
                 f"{need} copies "
-                f"that a majority of {len(state.cfg)} needs ({missing})",
+                f"that a majority of {len(state.cfg)} needs ({', '.join(holders) or 'nobody'} held it; {missing})",
                 event,
                 index=index,
                 holders=holders,

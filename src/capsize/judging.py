@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from capsize.errors import HistoryError, StoreError
 from capsize.history import History, load_history
 from capsize.registry import lookup
 from capsize.store import HISTORY, RUN, VERDICT, read_json, write_json
-from capsize.verdict import Axis, Finding, Verdict, merge
+from capsize.verdict import Anomaly, Axis, Finding, Verdict, merge
 from capsize.workloads import WORKLOADS, Workload
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
     verdicts = [Health(kinds, nodes).check(history, spent)]
     verdicts += [_checked(checker, history, spent) for checker in (PolledState(), Replicas())]
     traces, white_box = _white_box(_traces(folder, run), history, spent)
+    white_box = [_dated(verdict, _origin(run)) for verdict in white_box]
     if not _is_one_host(run):
         traces = on_one_clock(traces, ways_of(traces).shifts())
     for checker in workload.checkers():
@@ -150,6 +152,20 @@ def _is_one_host(run: Mapping[str, Any]) -> bool:
     """Return whether all nodes shared the controller's clock; over ssh every host has its own."""
     backend = run.get("backend")
     return not (isinstance(backend, Mapping) and backend.get("name") == "ssh")
+
+
+def _dated(verdict: Verdict, origin: int | None) -> Verdict:
+    """Return `verdict` with the second of the run at which each of its anomalies was complete, in the details."""
+    if origin is None:
+        return verdict
+
+    def dated(anomaly: Anomaly) -> Anomaly:
+        seen = [mono for event in anomaly.events if isinstance(mono := event.get("mono"), int)]
+        if not seen:
+            return anomaly
+        return replace(anomaly, details={**anomaly.details, "at_s": round((max(seen) - origin) / 1e9, 3)})
+
+    return replace(verdict, anomalies=tuple(map(dated, verdict.anomalies)))
 
 
 def _explained(

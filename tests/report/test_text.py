@@ -47,6 +47,14 @@ def test_an_anomaly_is_told_with_its_key_and_its_reasons_once() -> None:
     ]
 
 
+def test_what_the_nodes_events_show_is_told_with_its_second() -> None:
+    late = Anomaly("unsafe-read", ("n3 let it be served",), details={"at_s": 1.25})
+    early = Anomaly("two-leaders", ("n1 and n2 led",), details={"at_s": -0.024})
+    told = text(verdict(False, late, early)).splitlines()
+    assert told[1] == "  unsafe-read at 1.250 s: n3 let it be served"
+    assert told[2] == "  two-leaders 0.024 s before the load: n1 and n2 led"
+
+
 def test_what_is_missing_for_valid_is_told() -> None:
     missing = Finding("unknown", ("partition never landed: no node is 'leader' now",))
     told = text(verdict(True, coverage=missing), report=None).splitlines()
