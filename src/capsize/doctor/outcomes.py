@@ -169,9 +169,9 @@ def cache(patient: Patient) -> Iterator[Finding]:
     key, old, new = patient.key(), patient.number(), patient.number()
     node = patient.write(key, old)
     with patient.client(node) as reader:
-        reader.invoke(Invocation("read", key))
+        patient.read_with(reader, key)
         patient.write(key, new, among=(*(other for other in patient.nodes if other is not node), node))
-        seen, fresh = reader.invoke(Invocation("read", key)).result, patient.read(node, key)
+        seen, fresh = patient.read_with(reader, key), patient.read(node, key)
         patient.kill_all()
         dead = tell(reader, Invocation("read", key))
     patient.restart_all()

@@ -100,6 +100,25 @@ class Patient:
                 asked = next(others) if asked is node and isinstance(error, DefiniteError) else node
                 time.sleep(0.1)
 
+    def read_with(self, client: Client, key: str, *, within_s: float = 20.0) -> Value:
+        """Read over this very client until it is answered: right after the check before, a cluster may not be ready.
+
+        Raises AdapterError when it is not in time.
+        """
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                return client.invoke(Invocation("read", key)).result
+            except Exception as error:  # a client call: whatever it raises means "not yet"
+                if time.monotonic() > deadline:
+                    raise AdapterError(
+                        f"a read was not answered within {within_s:g} s: {type(error).__name__}: {error}"
+                    ) from error
+                if not isinstance(error, DefiniteError):
+                    client.close()
+                    client.open()
+                time.sleep(0.1)
+
     def kill_all(self) -> list[str]:
         """SIGKILL on every node; return the names of those whose process is still there."""
         gone = self.cluster.at_once(lambda node: node.kill())
