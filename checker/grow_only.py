@@ -148,7 +148,7 @@ def _lost(readings: Sequence[Reading], adds: dict[Value, Operation]) -> tuple[li
         f"{_read(latest)} holds {len(latest.held)} elements, without {plain(first.value)}"
         + (f"; what it was told of the stream: {told}." if told is not None else ".")
     )
-    return [("lost-write", tuple(because), (*gone[:MOST_NAMED], latest.op))], len(gone)
+    return [("lost-write", tuple(because), (first, latest.op))], len(gone)
 
 
 def _out_of_order(readings: Sequence[Reading], adds: dict[Value, Operation]) -> list[Told]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from capsize.checker.budget import Budget
+from capsize.checker.models import MODELS
+from capsize.checker.outcome import Illegal
+from capsize.checker.wgl import decide_wgl
+from capsize.history import History, load_history
+from capsize.workloads import WORKLOADS
 
 HERE = Path(__file__).parents[3] / "examples" / "rediscoveries"
 COMMANDS: dict[str, dict[str, Any]] = {item["name"]: item for item in json.loads((HERE / "commands.json").read_text())}
@@ -33,8 +41,40 @@ def carry_out(item: dict[str, Any], side: str, seed: int, store: Path, *more: st
     return told
 
 
+def argued_wrongly(folder: Path, model: str) -> list[str]:
+    """Return what is wrong with the proofs of a run that clients could see: size, possibility, nodes and moments."""
+    history = load_history(folder / "history.jsonl", strict=False)
+    happened = {(op.process, op.call_ns): op for op in history}
+    wrong: list[str] = []
+    for anomaly in json.loads((folder / "verdict.json").read_text())["anomalies"]:
+        if not anomaly["operations"]:
+            continue
+        name = anomaly["name"]
+        witness = [happened[one["process"], one["call_ns"]] for one in anomaly["operations"]]
+        if len(witness) > 12:
+            wrong.append(f"{name} shows {len(witness)} operations")
+        judged_by = MODELS[anomaly["details"].get("model", model)]()
+        if not isinstance(decide_wgl(History.of(witness), judged_by, Budget()), Illegal):
+            wrong.append(f"{name}: what is shown is possible: {witness}")
+        told = [reason for reason in anomaly["because"] if not reason.startswith("Active meanwhile")]
+        moments = {f"{ns / 1e9:.3f} s" for op in history for ns in (op.call_ns, op.return_ns) if ns is not None}
+        where = {(f"p{op.process}", op.node) for op in history}
+        named = [one for reason in told for one in re.findall(r"(p\d+)(?: on (n\d+))", reason)]
+        when = [one for reason in told for one in re.findall(r"(?:at|\() ?(\d+\.\d{3} s)", reason)]
+        if not named or not when:
+            wrong.append(f"{name} names no client on a node, or no moment: {told}")
+        wrong += [f"{name}: {who} never was on {node}" for who, node in named if (who, node) not in where]
+        wrong += [f"{name}: nothing was asked or answered at {at}" for at in when if at not in moments]
+    return wrong
+
+
 def found(told: dict[str, Any]) -> set[str]:
     return {anomaly["name"] for anomaly in told["anomalies"]}
+
+
+def workload_of(item: dict[str, Any]) -> str:
+    words = item["command"]
+    return str(words[words.index("--workload") + 1])
 
 
 def check_pair(name: str, store: Path, *more: str) -> None:
@@ -51,6 +91,7 @@ def check_pair(name: str, store: Path, *more: str) -> None:
         if found(caught) & set(item["finds"]):
             assert caught["valid"] is False
             assert Path(caught["report"]).is_file()
+            assert argued_wrongly(Path(caught["report"]).parent, WORKLOADS[workload_of(item)].model) == []
             return
     pytest.fail(f"{name}: nothing was found with the seeds {SEEDS}")
 
