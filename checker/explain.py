@@ -13,7 +13,7 @@ history.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -111,19 +111,7 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surro
     case = Case(
         anomaly.key, (), everything, numbers, around or Surroundings.of(history), timed=history.timed, until=until
     )
-    found: Found | None = None
-    for prove in (
-        lambda: _recognised(case, model),
-        lambda: _whatever_was_appended(case, model),
-        lambda: _proven(case, model, anomaly.operations),
-        lambda: _narrowed(case, model),
-        lambda: _shrunk_by_asking(case, part, model),
-    ):
-        other = prove()
-        if other is not None and (found is None or len(other.items) < len(found.items)):
-            found = other
-        if found is not None and len(found.items) <= MOST_SHOWN:
-            break
+    found = _fewest(case, part, model, anomaly.operations)
     if found is None:
         return anomaly
     shown = {op.identity: op for op in (*found.context, *(item.shown for item in found.items))}
@@ -145,6 +133,25 @@ def _until(anomaly: Anomaly, everything: Sequence[Operation], numbers: Any) -> i
 
 
 # --- finding a proof ---
+
+
+def _fewest(case: Case, part: History, model: Model[Any], start: Sequence[Operation]) -> Found | None:
+    """Return the first proof that is small; of several larger ones the smallest."""
+    ways: tuple[Callable[[], Found | None], ...] = (
+        lambda: _recognised(case, model),
+        lambda: _whatever_was_appended(case, model),
+        lambda: _proven(case, model, start),
+        lambda: _narrowed(case, model),
+        lambda: _shrunk_by_asking(case, part, model),
+    )
+    best: Found | None = None
+    for way in ways:
+        found = way()
+        if found is not None and (best is None or len(found.items) < len(best.items)):
+            best = found
+        if best is not None and len(best.items) <= MOST_SHOWN:
+            break
+    return best
 
 
 def _recognised(case: Case, model: Model[Any]) -> Found | None:
@@ -205,10 +212,10 @@ def _whatever_was_appended(case: Case, model: Model[Any]) -> Found | None:
         *_tell_plainly(replace(case, proof=items)),
         "That holds whatever else was appended, by whom and when: what only grows keeps all that it ever showed.",
     ]
-    reads = [item.shown.result or () for item in items if item.shown.f in READS]
+    reads = [item.shown for item in sorted(items, key=lambda item: item.shown.call) if item.shown.f in READS]
     told = RENAMED
     if len(reads) == len(items) == 2:
-        told = "stale-read" if reads[0][: len(reads[1])] == reads[1] else "diverged-reads"
+        told = "stale-read" if growing.extends(*reads) else "diverged-reads"
     return Found(told, sentences, items, growing)
 
 

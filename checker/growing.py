@@ -68,6 +68,11 @@ class Growing(Model[tuple[Any, tuple[Any, ...]]]):
         """No operation does: a read says what all later ones begin with."""
         return False
 
+    def extends(self, one: Operation, other: Operation) -> bool:
+        """Return whether `one` showed all that `other` did, and more: `other` is the older state."""
+        longer, shorter = ("" if op.result is None else self._whole(op.result) for op in (one, other))
+        return len(longer) > len(shorter) and (not shorter or longer[: len(shorter)] == shorter)
+
     def piece(self, value: Value) -> Grown:
         """Return what an append of `value` adds."""
         return (typed(value),) if self.single else self._whole(value)
@@ -88,7 +93,7 @@ def _end_of(piece: Grown, shown: Grown, start: int) -> int:
 
 def proven_growing(
     everything: Sequence[Operation], model: Model[Any], until: int | None
-) -> tuple[tuple[Item, ...], Model[Any]] | None:
+) -> tuple[tuple[Item, ...], Growing] | None:
     """Return the fewest operations found that no list can explain that only grows, and their model; else None."""
     happened = [op for op in everything if op.outcome != "fail"]
     growing = _growing(model, happened)
@@ -117,7 +122,9 @@ def _growing(model: Model[Any], happened: Sequence[Operation]) -> Growing | None
     """Return the model of a key that only grows; None for one that is more than that."""
     if any(op.f != "append" and op.f not in READS for op in happened):
         return None
-    values = [op.result for op in happened if op.f in READS and op.outcome == "ok" and op.result is not None]
+    values: list[Value] = [
+        op.result for op in happened if op.f in READS and op.outcome == "ok" and op.result is not None
+    ]
     if type(model) is AppendOnlyList:
         return Growing(single=True) if all(isinstance(value, tuple) for value in values) else None
     if type(model) is not KeyValue or model.initial is not None:

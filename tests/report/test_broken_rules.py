@@ -1,4 +1,4 @@
-"""Planted bugs that break a rule of Raft: the verdict shows the nodes' own events, the node, the rule and its source."""
+"""Planted bugs that break a rule of Raft: the verdict shows the nodes' events, the node, the rule and its source."""
 
 from __future__ import annotations
 
