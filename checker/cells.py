@@ -30,6 +30,8 @@ from capsize.op import Operation, Value
 
 ANY = -1
 """The state of a cell of which nothing is known."""
+SOMETHING = -2
+"""The state of a cell of which only is known that something was appended to it: it holds no nothing."""
 
 Need = tuple[Value, Literal["is", "not", "below"], Value]
 Effect = tuple[Value, Literal["to", "by", "append"], Value]
@@ -91,8 +93,10 @@ class Cells(Model[tuple[int, ...]]):
         cells = list(state)
         for cell, word, value in needs:
             held = cells[cell]
-            if held == ANY:
+            if held in (ANY, SOMETHING):
                 if word == "is":
+                    if held == SOMETHING and self._values[value] is None:
+                        return Inconsistent(f"cell {cell} holds something")
                     cells[cell] = value
                 continue
             if word == "below":
@@ -105,11 +109,15 @@ class Cells(Model[tuple[int, ...]]):
         for cell, word, value in effects:
             if word == "to":
                 cells[cell] = value
-            elif cells[cell] != ANY and word == "append":
+            elif word == "append" and cells[cell] in (ANY, SOMETHING):
+                cells[cell] = SOMETHING if value is not None else cells[cell]
+            elif word == "append":
                 longer = appended(self._values[cells[cell]], value)
                 if isinstance(longer, Inconsistent):
                     return longer
                 cells[cell] = self._code(longer)
+            elif cells[cell] == SOMETHING:
+                cells[cell] = ANY
             elif cells[cell] != ANY:
                 found = self._values[cells[cell]]
                 number = 0 if found is None else found

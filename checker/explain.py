@@ -13,18 +13,20 @@ history.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from capsize.checker.anomalies import counters, locks, queues, registers, returning, sequences, sets, transactions
 from capsize.checker.anomalies.case import Case, Found, counted, ends_before, joined
 from capsize.checker.counterexample import smallest_witness
+from capsize.checker.growing import proven_growing
 from capsize.checker.models.model import Model, plain, same
 from capsize.checker.projection import projected
 from capsize.checker.reduction import (
     ORACLE,
     PLAIN_WRITES,
+    READS,
     Item,
     impossible,
     observed,
@@ -109,12 +111,7 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surro
     case = Case(
         anomaly.key, (), everything, numbers, around or Surroundings.of(history), timed=history.timed, until=until
     )
-    found = (
-        _recognised(case, model)
-        or _proven(case, model, anomaly.operations)
-        or _narrowed(case, model)
-        or _shrunk_by_asking(case, part, model)
-    )
+    found = _fewest(case, part, model, anomaly.operations)
     if found is None:
         return anomaly
     shown = {op.identity: op for op in (*found.context, *(item.shown for item in found.items))}
@@ -136,6 +133,25 @@ def _until(anomaly: Anomaly, everything: Sequence[Operation], numbers: Any) -> i
 
 
 # --- finding a proof ---
+
+
+def _fewest(case: Case, part: History, model: Model[Any], start: Sequence[Operation]) -> Found | None:
+    """Return the first proof that is small; of several larger ones the smallest."""
+    ways: tuple[Callable[[], Found | None], ...] = (
+        lambda: _recognised(case, model),
+        lambda: _whatever_was_appended(case, model),
+        lambda: _proven(case, model, start),
+        lambda: _narrowed(case, model),
+        lambda: _shrunk_by_asking(case, part, model),
+    )
+    best: Found | None = None
+    for way in ways:
+        found = way()
+        if found is not None and (best is None or len(found.items) < len(best.items)):
+            best = found
+        if best is not None and len(best.items) <= MOST_SHOWN:
+            break
+    return best
 
 
 def _recognised(case: Case, model: Model[Any]) -> Found | None:
@@ -184,6 +200,23 @@ def _narrowed(case: Case, model: Model[Any]) -> Found | None:
     if len({plain(op.value) for op in case.happened if op.f in ("append", "enqueue")}) > len(values) > 0:
         sentences.append(f"Of all that was put in, only {joined(list(values)[:12])} counts here.")
     return Found(RENAMED, sentences, proof, model)
+
+
+def _whatever_was_appended(case: Case, model: Model[Any]) -> Found | None:
+    """Return the proof of what only grows, which leaves open what else was appended."""
+    proof = proven_growing(case.happened, model, case.until)
+    if proof is None:
+        return None
+    items, growing = proof
+    sentences = [
+        *_tell_plainly(replace(case, proof=items)),
+        "That holds whatever else was appended, by whom and when: what only grows keeps all that it ever showed.",
+    ]
+    reads = [item.shown for item in sorted(items, key=lambda item: item.shown.call) if item.shown.f in READS]
+    told = RENAMED
+    if len(reads) == len(items) == 2:
+        told = "stale-read" if growing.extends(*reads) else "diverged-reads"
+    return Found(told, sentences, items, growing)
 
 
 def _item(kept: Kept) -> Item:

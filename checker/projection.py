@@ -3,6 +3,9 @@
 A FIFO queue from which some values are left out, with everything that was done to them, is a FIFO queue of the
 others; so is a list. So "the rest is impossible" implies "the whole is". A dequeue that never returned may have
 taken anything, so it stays.
+
+A queue that was found empty begins anew there: what had returned before is left out, and what was open may have its
+effect at any time after, or never. (What took effect before it was found empty has left nothing behind.)
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from capsize.op import Operation, Value
 EACH = Budget(steps=30_000)
 TRIES_MAX = 400
 OPERATIONS_MAX = 100_000
+MOST_STARTS = 40
+"""Moments at which a queue was found empty that are tried."""
 
 
 def projected(everything: Sequence[Operation], model: Model[Any], until: int | None) -> tuple[Item, ...] | None:
@@ -37,12 +42,13 @@ def projected(everything: Sequence[Operation], model: Model[Any], until: int | N
     ]
     narrowing = _Narrowing(cut_off, model)
     values = list({typed(value): value for item in cut_off for value in _values(item.judged)}.values())
-    if not narrowing.impossible(values, cut_off):
+    cut_off, start = narrowing.since_empty(values, cut_off)
+    if start is None and not narrowing.impossible(values, cut_off):
         return None
-    values = _fewest(values, lambda some: narrowing.impossible(some, cut_off))
+    values = fewest(values, lambda some: narrowing.impossible(some, cut_off))
     items = narrowing.restrict(values, cut_off)
-    reads = [item for item in items if model.observes(item.judged)]
-    needed = _fewest(reads, lambda some: narrowing.holds(_without(items, reads, some)))
+    reads = [item for item in items if model.observes(item.judged) and item.shown is not start]
+    needed = fewest(reads, lambda some: narrowing.holds(_without(items, reads, some)))
     items = _without(items, reads, needed)
     items = [item for item in items if item.judged.ret is not None or not model.observes(item.judged)]
     return tuple(items) if impossible([item.judged for item in items], model) else None
@@ -68,6 +74,17 @@ class _Narrowing:
         history = History.of(item.judged for item in items)
         return isinstance(decide_general(history, self.model, EACH), Illegal)
 
+    def since_empty(self, values: Sequence[Value], items: list[Item]) -> tuple[list[Item], Operation | None]:
+        """Return what is impossible since the queue was last found empty, and who found that; else everything."""
+        if type(self.model) is not Queue:
+            return items, None
+        found = [item for item in items if item.judged.ret is not None and _found_empty(item.judged)]
+        for start in sorted(found, key=lambda item: item.judged.call, reverse=True)[:MOST_STARTS]:
+            window = _since(items, start)
+            if self.impossible(values, window):
+                return window, start.shown
+        return items, None
+
     def restrict(self, values: Sequence[Value], items: list[Item]) -> list[Item]:
         """Return what is left of the operations when only `values` are looked at."""
         wanted = set(map(typed, values))
@@ -86,6 +103,21 @@ class _Narrowing:
         return found
 
 
+def _found_empty(op: Operation) -> bool:
+    return op.f == "dequeue" and op.outcome == "ok" and op.result is None
+
+
+def _since(items: Sequence[Item], start: Item) -> list[Item]:
+    """Return what follows `start`; what was open when it was called or answered may come later, or never."""
+    called, answered = start.judged.call, start.judged.ret
+    assert answered is not None
+    return [
+        item if item is start or item.judged.call > answered else Item(item.shown, cut(item.judged))
+        for item in items
+        if item.judged.ret is None or item.judged.ret > called
+    ]
+
+
 def _values(op: Operation) -> tuple[Value, ...]:
     if op.f in ("enqueue", "append"):
         return (op.value,)
@@ -94,7 +126,7 @@ def _values(op: Operation) -> tuple[Value, ...]:
     return () if op.result is None else (op.result,)
 
 
-def _fewest(items: list[Any], holds: Callable[[list[Any]], bool]) -> list[Any]:
+def fewest(items: list[Any], holds: Callable[[list[Any]], bool]) -> list[Any]:
     """Return a part of `items` that holds and from which none can be left out, if `holds` may be asked enough."""
     size = max(1, len(items) // 2)
     while size:

@@ -187,6 +187,8 @@ def _fits(how: str, value: Value, word: str, needed: Value, moved: set[str]) -> 
     if word != "is" or "by" in (how, *moved):
         return word != "not" or how != "to" or bool(moved) or typed(value) != typed(needed)
     if how == "append":  # what was appended stands in all that follows from it
+        if needed is None:
+            return False
         return not isinstance(needed, str) or not isinstance(value, str) or value in needed
     if not moved:
         return typed(value) == typed(needed)

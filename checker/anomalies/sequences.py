@@ -309,6 +309,8 @@ def _splitter(model: Model[Any], appended: Sequence[Value]) -> Any:
         return _listed
     if type(model) is not KeyValue or model.initial is not None:
         return None
+    if all(isinstance(item, tuple) and len(item) == 1 for item in appended):
+        return _of_arrays
     texts = sorted({item for item in appended if isinstance(item, str)})
     if len(texts) < len({typed(item) for item in appended}) or "" in texts:
         return None
@@ -334,6 +336,13 @@ def _splitter(model: Model[Any], appended: Sequence[Value]) -> Any:
         return tuple(found)
 
     return split
+
+
+def _of_arrays(result: Value) -> tuple[Value, ...] | None:
+    """Return the items of an array that grew by arrays of one item: an array of one for each."""
+    if result is None:
+        return ()
+    return tuple((item,) for item in result) if isinstance(result, tuple) else None
 
 
 def _listed(result: Value) -> tuple[Value, ...] | None:

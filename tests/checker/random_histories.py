@@ -101,12 +101,12 @@ def answer(name: str, model: Model[Any], state: Any, op: Operation) -> tuple[Any
 
 
 UNIQUE = frozenset({"register", "cas-register", "kv"})
-"""The models for which `draw` can write every value once."""
+"""The models of single values, for which `draw` can write every value once (so it can for queues and lists)."""
 
 
 def _once(f: str, value: Value, number: int, dice: random.Random) -> Value:
     """Return an argument like `value` in which what is written occurs nowhere else."""
-    if f in ("write", "put"):
+    if f in ("write", "put", "enqueue"):
         return number
     if f == "append":
         return f"{number};"

@@ -26,9 +26,19 @@ PLAYED = {
     "reply.timeout_as_fail": "everything_holds_after_a_storm",
     "dedup.none": "retry_at_a_leader_that_knows_it_from_a_snapshot",
     "dedup.evict_early": "retry_at_a_leader_that_knows_it_from_a_snapshot",
+    "sm.map_order": "rolling_upgrade",
 }
 """Planted bugs, and a directed scenario in which a client meets each."""
-DRAWN = {"apply.before_commit": 0, "apply.leader_only": 0}
+DRAWN = {
+    "apply.before_commit": 0,
+    "apply.leader_only": 0,
+    "apply.twice_after_restart": 2,
+    "sm.random": 0,
+    "sm.local_error": 0,
+    "reply.before_commit": 0,
+    "reply.lost_as_fail": 3,
+    "snap.no_reset_state": 8,
+}
 """Planted bugs, and the seed of a random run in which a client meets each."""
 
 Told = tuple[dict[str, Any], History, list[TraceEvent]]
