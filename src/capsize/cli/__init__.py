@@ -6,7 +6,6 @@ valid, 1 invalid, 2 unknown, 254 usage, 255 could not run; of several runs the g
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,40 +19,60 @@ COULD_NOT_RUN = 255
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Carry out one command line and leave with its exit code."""
+    code = COULD_NOT_RUN
     words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        code = invoke(words)
-    except BrokenPipeError:  # who read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = COULD_NOT_RUN
+        from capsize.cli.streams import guarded
+
+        with guarded():
+            code = invoke(words)
+    except KeyboardInterrupt:  # a second one, while the first was told
+        pass
     sys.exit(code)
 
 
 def invoke(words: list[str]) -> int:
-    """Carry out one command line; return its exit code. Errors for people are printed to stderr as one line."""
-    from capsize.cli.commands import command_line, usage_problem
+    """Carry out one command line; return its exit code. Errors for people are printed to stderr as one line.
 
+    Only a verdict exits 1. So nothing that breaks in here may leave as what it is: not our own error, not a pipe that
+    broke, not a `sys.exit()` in somebody's adapter.
+    """
     try:
-        if words and not words[0].startswith("-") and words[0] not in command_line().commands:
-            raise no_such("command", words[0], command_line().commands)
-        result = command_line().main(args=words, prog_name="capsize", standalone_mode=False)
-        sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        return _carried_out(words)
     except CapsizeError as error:
         return _tell(error)
     except KeyboardInterrupt:
         return _tell(CapsizeError("interrupted"))
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        problem = usage_problem(error)
-        if problem is not None:
-            return _tell(UsageError(problem))
-        traceback.print_exc()  # a broken invariant of our own; never exit 1, which says that the system is at fault
+    except SystemExit as left:
+        return _tell(CapsizeError(f"something called sys.exit({left.code!r}) while capsize ran; was it the adapter?"))
+    except Exception:
+        traceback.print_exc()  # a broken invariant of our own
         return COULD_NOT_RUN
 
 
+def _carried_out(words: list[str]) -> int:
+    from capsize.cli.commands import Left, command_line, usage_problem
+
+    commands = command_line()
+    if words and not words[0].startswith("-") and words[0] not in commands.commands:
+        raise no_such("command", words[0], commands.commands)
+    try:  # not its main(), which makes an exit code 1 of a broken pipe, and 130 of Ctrl-C
+        with commands.make_context("capsize", words) as context:
+            result = commands.invoke(context)
+    except Left as left:
+        result = left.exit_code
+    except Exception as error:
+        problem = usage_problem(error)
+        if problem is None:
+            raise
+        raise UsageError(problem) from None
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return result if isinstance(result, int) else 0
+
+
 def _tell(error: CapsizeError) -> int:
-    line = " ".join(str(error).split())
-    print(f"capsize: {line}", file=sys.stderr)
+    if not getattr(error, "quiet", False):
+        line = " ".join(str(error).split())
+        print(f"capsize: {line}", file=sys.stderr)
     return error.exit_code

@@ -16,6 +16,8 @@ from capsize.cli.run import run
 
 _CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """click's base of errors, wherever this version of typer keeps click."""
+Left = typer.Exit
+"""Raised where the parser itself has answered (`--help`, `--version`)."""
 
 
 @cache
