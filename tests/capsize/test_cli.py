@@ -69,6 +69,16 @@ def test_no_engine_is_told_before_anything_is_made(
     assert "--backend local" in err
 
 
+def test_an_engine_whose_address_is_none_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://garbage:99999")
+    assert invoke(["run", "--backend", "docker", "--store", str(tmp_path / "store")]) == 255
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "no Docker engine answers at tcp://garbage:99999 (Port out of range 0-65535)" in err
+
+
 def test_a_store_that_cannot_be_written_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert invoke(["run", "--backend", "local", "--store", str(tmp_path / "file" / "store")]) == 255

@@ -33,6 +33,11 @@ def capsize(
     )  # fmt: skip
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 @needs_full
 @pytest.mark.parametrize("words", ["list models --json", "check {history}", "--help"])
 def test_an_answer_that_cannot_be_written_is_one_line_and_255(words: str, tmp_path: Path) -> None:
@@ -92,8 +97,8 @@ def test_the_answer_is_lost_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.stdout", full)
         with guarded():
             with pytest.raises(AnswerLost):
-                print("the answer", flush=True)
-            print("a last word", flush=True)
+                _say("the answer")
+            _say("a last word")
 
 
 def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
