@@ -115,6 +115,8 @@ class Health:
         crashed = [str(_value(event).get("node")) for event in history.faults if event.get("f") == "crash"]
         because = [f"the process of {name} ended by itself (see its node.log)" for name in dict.fromkeys(crashed)]
         if not final.answered and final.asked:
+            if "interrupted" in phases:
+                return Finding("unknown", ("the run was interrupted before a final read was answered",))
             return Finding(False, ("no final read was answered although everything was healed",))
         return _finding(because, "unknown")
 
@@ -252,8 +254,13 @@ def _value(event: Mapping[str, Any]) -> Mapping[str, Any]:
 def _why_not(mine: Sequence[Striking]) -> str:
     if not mine:
         return "it was never tried"
-    reasons = [one.skipped or (one.errors[0] if one.errors else "its probe saw nothing") for one in mine]
-    return "; ".join(dict.fromkeys(reasons))
+    return "; ".join(dict.fromkeys(_why(one) for one in mine))
+
+
+def _why(one: Striking) -> str:
+    if one.skipped or one.errors:
+        return one.skipped or one.errors[0]
+    return "its probe saw nothing" if one.probed else "it was struck, and the run ended before it was probed"
 
 
 def _finding(because: Sequence[str], otherwise: Validity) -> Finding:

@@ -16,6 +16,7 @@ import typer
 
 from capsize.cli import options, outputs
 from capsize.errors import CapsizeError, UsageError
+from capsize.store import HISTORY, RUN, read_json
 
 if TYPE_CHECKING:
     from capsize.checker.budget import Budget
@@ -66,6 +67,7 @@ def check(
 
         chosen_model(model)
     found = [path for given in paths for path in histories_in(given)]
+    _refuse_words_for_runs(found, model, format)
     _refuse_reports(found, report, write=write)
     judged: list[Judged] = []
     for number, path in enumerate(found, 1):
@@ -163,6 +165,20 @@ class Progress:
 
     def _say(self, text: str) -> None:
         print(f"          {text}", file=sys.stderr, flush=True)
+
+
+def _refuse_words_for_runs(found: Sequence[Path], model: str, format: str) -> None:
+    """Raise UsageError for a model or a format that would be ignored: a run is judged by what it was."""
+    for path in found:
+        if not path.is_dir() or not (model or format):
+            continue
+        own = str(read_json(path / RUN).get("model") or "")
+        if format not in ("", "capsize") or (model and model != own):
+            flag, word = ("--model", model) if model and model != own else ("--format", format)
+            raise UsageError(
+                f"{flag}: {path} is a run of the store, judged by its own workload (model {own or 'unknown'}), not by "
+                f"{word}; {path / HISTORY} alone is judged by any"
+            )
 
 
 def _refuse_reports(found: Sequence[Path], report: Path | None, *, write: bool) -> None:

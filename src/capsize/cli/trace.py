@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def trace(
-    folder: Annotated[Path, typer.Argument(help="A run's folder, or one that holds trace.jsonl files.")] = Path(
+    folder: Annotated[Path, typer.Argument(help="A run's folder in the store.")] = Path(
         "store/latest"
     ),
     index: Annotated[
@@ -54,13 +54,14 @@ def trace(
 
 
 def _recorded(folder: Path) -> Sequence[TraceEvent]:
-    """Return the events of all trace files below a folder, causes first."""
+    """Return the events of all traces of a run, causes first. Nothing but a run's own files is looked at."""
     from capsize.checker.trace import causal_order, parse_trace
     from capsize.errors import StoreError
+    from capsize.store import run_folder
 
-    files = sorted(folder.glob("nodes/*/trace.jsonl")) or sorted(folder.glob("**/trace.jsonl"))
+    files = sorted(run_folder(folder).glob("nodes/*/trace.jsonl"))
     if not files:
-        raise StoreError(f"{folder}: no trace.jsonl in it or below; only systems that trace leave them (--system raft)")
+        raise StoreError(f"{folder}: its nodes left no trace.jsonl; only systems that trace do (--system raft)")
     traces: list[list[TraceEvent]] = []
     for path in files:
         with path.open("rb") as lines:
