@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from capsize.campaign import exit_code
+from capsize.campaign import Outcome, exit_code, matrix
 from capsize.cli import invoke
+from capsize.cli.campaign import table
 from capsize.cli.progress import Progress, line
+from capsize.config import RunConfig
+from capsize.errors import CapsizeError
 from capsize.store import write_json
 from capsize.watcher import Snapshot
 
@@ -54,6 +57,8 @@ from capsize.watcher import Snapshot
         ("run leftover", 254, "leftover"),
         ("rnu", 254, "no command is called 'rnu'; did you mean 'run'?"),
         ("list faluts", 254, "did you mean 'faults'"),
+        ("campaign --system raft,etcd --opt mutant=a", 254, "etcd has no option 'mutant'; for one system of several: "),
+        ("campaign --system raft,etcd --opt nats.a=b", 254, "--opt: no option of raft is called 'nats.a'"),
         ("campaign --runs 0", 254, "--runs: 0 is out of range"),
         ("campaign --workload register,kvv", 254, "did you mean 'kv'"),
         ("campaign --faults kill --faults kil", 254, "did you mean 'kill'"),
@@ -143,6 +148,23 @@ def test_an_error_of_our_own_keeps_its_traceback_and_never_exits_1(
     monkeypatch.setattr("capsize.cli.listing._shelf", broken)
     assert invoke(["list", "faults"]) == 255
     assert "AssertionError: ours" in capsys.readouterr().err
+
+
+def test_an_option_goes_to_the_one_system_it_names_or_to_all() -> None:
+    base = RunConfig(seed=1, faults=(), options={"raft.fsync": "off", "raft.trace": "off"})
+    configs = matrix(base, systems=["raft", "etcd"], workloads=["register"], faults=[()], runs=1)
+    assert [dict(config.options) for config in configs] == [{"fsync": "off", "trace": "off"}, {}]
+    assert "--opt fsync=off --opt trace=off" in configs[0].command()
+    base = RunConfig(seed=1, faults=(), options={"version": "3.5.1", "etcd.version": "3.5.0"})
+    (config,) = matrix(base, systems=["etcd"], workloads=["register"], faults=[()], runs=1)
+    assert dict(config.options) == {"version": "3.5.0"}
+
+
+def test_the_lines_of_a_campaign_name_the_system_where_there_are_several() -> None:
+    outcome = Outcome(RunConfig(seed=7, system="etcd"), None, CapsizeError("no engine"))
+    told = table([outcome], 1, 255, "capsize campaign", several=True)
+    assert "ERROR    etcd · register · seed 7 · could not run: no engine" in told
+    assert "etcd · " not in table([outcome], 1, 255, "capsize campaign", several=False)
 
 
 def test_the_gravest_of_several_runs_decides() -> None:

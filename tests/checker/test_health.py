@@ -173,6 +173,14 @@ def test_health_says_nothing_about_safety() -> None:
     assert Axis.SAFETY not in judged(LOAD, LANDED, FINAL, DONE).axes
 
 
+def test_the_rate_of_asking_is_that_of_the_load_alone() -> None:
+    asked = [event for number in range(20) for event in op(1, "write", 0.2 * number, "ok", value=number)]
+    events = [phase("load", 0), *asked, *FINAL, *DONE]
+    figures = Health((), ["n1", "n2"], rate=100.0).check(History.from_events(events), Budget()).figures
+    assert figures["rate"] == {"wanted": 100.0, "asked": 4.0}
+    assert judged(asked).figures["rate"] == {"wanted": None, "asked": None}
+
+
 def test_the_longest_silence_of_the_load_is_measured_between_its_ends() -> None:
     history = History.from_events([*LOAD, *op(1, "read", 4.5, "ok", result=5), *FINAL, *DONE])
     assert longest_gap_s(history, phase_times(history)) == pytest.approx(2.5, abs=0.01)
