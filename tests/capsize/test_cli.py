@@ -131,6 +131,9 @@ def test_the_lists_are_readable_by_people_and_programs(capsys: pytest.CaptureFix
     assert invoke(["list", "faults", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {"kill-leader", "partition", "pause-disk"} <= {row["name"] for row in rows["faults"]}
+    assert invoke(["list", "mutants"]) == 0
+    (line,) = [row for row in capsys.readouterr().out.splitlines() if row.startswith("dedup.none ")]
+    assert line.endswith("a retried command is applied again  (bites with --opt retries=1)")
     folder = tmp_path / "register" / "20261123T101502Z-s7"
     folder.mkdir(parents=True)
     write_json(folder / "run.json", {"repeat": "capsize run --seed 7"})
