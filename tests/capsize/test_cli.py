@@ -115,6 +115,16 @@ def test_help_names_every_command_without_loading_what_commands_need() -> None:
     assert "LOADED []" in done.stdout, done.stdout[-300:]
 
 
+def test_every_command_is_told_whole_in_the_help_and_in_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["--help"]) == 0
+    told = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0]
+    page = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert "..." not in told
+    commands = [line.split()[0] for line in told.splitlines()]
+    assert {"run", "trace", "mutants", "simulate"} <= set(commands)
+    assert [word for word in commands if f"| `capsize {word}" not in page] == []
+
+
 def test_without_words_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     from capsize.cli import main
 

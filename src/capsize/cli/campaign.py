@@ -59,7 +59,9 @@ def campaign(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Run systems x workloads x sets of faults x seeds; comma-separate systems and workloads.
+    """Many runs, one table, the gravest verdict.
+
+    Runs systems x workloads x sets of faults x seeds; comma-separate systems and workloads.
 
     --opt key=value goes to every system, --opt SYSTEM.key=value to one of them.
     """

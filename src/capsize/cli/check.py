@@ -54,7 +54,9 @@ def check(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Judge histories: is there an order of the operations that explains every answer?
+    """Judge histories and kept runs.
+
+    Is there an order of the operations that explains every answer?
 
     The model is guessed from the operations when it is not named. A file that is no history costs one line, and the
     others are judged all the same; the exit code is the gravest, invalid before everything else.

@@ -20,7 +20,10 @@ def list_words(
     store: options.Store = options.STORE,
     as_json: options.Json = False,
 ) -> int:
-    """Show systems, workloads, faults, models, planted bugs, or kept runs."""
+    """Show the words that other commands know.
+
+    Systems, workloads, faults, models, planted bugs (mutants); and the runs in the store.
+    """
     from capsize.errors import no_such
 
     if shelf and shelf not in SHELVES:

@@ -33,7 +33,9 @@ def mutants(
     write: Annotated[Path | None, typer.Option("--write", help="Also write the track record to this file.")] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Score the planted bugs: caught or not, by which check, after how long; on the simulator, or on real nodes.
+    """Score the planted bugs: caught or not.
+
+    By which check, and after how long; on the simulator, or on real nodes.
 
     On real nodes (--backend) every bug climbs the same ladder of short runs until it is caught. With --write the tries
     are kept beside the page, and an interrupted score goes on where it was.

@@ -35,7 +35,10 @@ def replay(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Run a kept schedule again, the same faults at the same times; a real cluster may answer differently."""
+    """Run a kept schedule again, or shrink it.
+
+    The same faults at the same times; a real cluster may answer differently.
+    """
     from capsize import store as kept
     from capsize.config import RunConfig
     from capsize.errors import UsageError

@@ -27,7 +27,9 @@ def simulate(
     save_schedule: Annotated[Path | None, typer.Option("--save-schedule", help="Write the last run's faults.")] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Run simulated clusters and judge them: sizes, settings and faults drawn from each seed; a seed replays exactly.
+    """Simulate runs of the reference Raft.
+
+    Sizes, settings and faults are drawn from each seed; a seed replays exactly. All are judged like real runs.
 
     Exit code 1 when a run was found invalid, 2 when one was not decided.
     """

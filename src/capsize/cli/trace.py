@@ -27,7 +27,9 @@ def trace(
     html: Annotated[Path | None, typer.Option("--html", help="Write the message diagram to this file.")] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Tell the way of one log entry: append, fsync, AppendEntries, checks, acknowledgements, majority, apply."""
+    """Tell one write's way through the cluster.
+
+    Append, fsync, AppendEntries, checks, acknowledgements, majority, apply."""
     from capsize.errors import UsageError
     from capsize.report.diagram import as_html
     from capsize.report.story import as_json as story_json
