@@ -48,6 +48,8 @@ from capsize.watcher import Snapshot
         ("run --quiet-start 20 --time-limit 20", 254, "--quiet-start: 20 s leaves no time for faults"),
         ("replay nowhere --accept 5/3 --shrink", 254, "--accept: 5/3 cannot be met"),
         ("replay nowhere --accept 2/3", 254, "--accept: only --shrink counts tries"),
+        ("run --system nowhere.toml", 254, "--system: nowhere.toml: there is no such file"),
+        ("trace --scenario first_election --html /no/x.html --index 1", 255, "/no/x.html: cannot write the diagram"),
         ("replay nowhere", 254, "nowhere: there is no such run"),
         ("trace nowhere", 254, "nowhere: there is no such run"),
         ("trace /", 254, "/: this is no run, it has no run.json"),

@@ -72,7 +72,8 @@ def _own_words(told: Any) -> str:
     if param is None or not (kind or bound):
         return ""
     errors: Any = getattr(told.__cause__, "errors", None)
-    value = errors()[0].get("input") if callable(errors) else said.split(" is not ")[0].strip("'")
+    told_by: list[Any] = list(errors()) if callable(errors) else []  # pyright: ignore[reportArgumentType]
+    value = told_by[0].get("input") if told_by else said.split(" is not ")[0].strip("'")
     flag = max(param.opts, key=len)
     if kind:
         return f"{flag}: {value!r} is no {'whole number' if kind[1] == 'integer' else 'number'}"

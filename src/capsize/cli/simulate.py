@@ -39,6 +39,7 @@ def simulate(
     from capsize.simulator.run import simulate as carry_out
     from capsize.simulator.schedule import load, to_text
     from capsize.simulator.subject import subject
+    from capsize.store import explained
 
     try:
         under_test = subject(mutant)
@@ -63,7 +64,8 @@ def simulate(
         elif figures["runs"] % TELL_EVERY == 0:
             print(f"{figures['runs']} runs, {figures['operations']:,} operations", file=sys.stderr, flush=True)
         if save_schedule is not None:
-            save_schedule.write_text(to_text(outcome.schedule, number), encoding="utf-8")
+            with explained(save_schedule, "write the schedule"):
+                save_schedule.write_text(to_text(outcome.schedule, number), encoding="utf-8")
     if as_json:
         print(json.dumps({"version": 1, "first_seed": first, **figures, "found": found}))
     else:

@@ -34,6 +34,7 @@ def trace(
     from capsize.report.diagram import as_html
     from capsize.report.story import as_json as story_json
     from capsize.report.story import as_text, commands, tell
+    from capsize.store import explained
 
     events = _played(scenario) if scenario else _recorded(folder)
     known = commands(events)
@@ -50,7 +51,8 @@ def trace(
             f"--index: no leader appended an entry at index {index}{f' in term {term}' if term else ''}{near}"
         )
     if html is not None:
-        html.write_text(as_html(story), encoding="utf-8")
+        with explained(html, "write the diagram"):
+            html.write_text(as_html(story), encoding="utf-8")
     print(json.dumps(story_json(story)) if as_json else as_text(story))
     return 0
 
