@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from capsize.cli import invoke
+from capsize.cli import invoke, main
 from capsize.cli.progress import Progress
 from capsize.cli.streams import AnswerLost, guarded
 
@@ -70,6 +70,22 @@ def test_a_broken_pipe_inside_a_command_is_never_an_exit_code_1(
     monkeypatch.setattr("capsize.cli.listing._shelf", broken)
     assert invoke(["list", "faults"]) == 255
     assert "BrokenPipeError" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_anything_began_is_one_line_and_255(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("capsize.cli.listing._shelf", pressed)
+    assert invoke(["list", "faults"]) == 255
+    assert capsys.readouterr().err == "capsize: interrupted\n"
+    monkeypatch.setattr("capsize.cli.invoke", pressed)
+    with pytest.raises(SystemExit) as left:
+        main(["list"])
+    assert left.value.code == 255
+    assert capsys.readouterr().err == "capsize: interrupted\n"
 
 
 def test_an_adapter_that_leaves_by_itself_is_never_an_exit_code_1(

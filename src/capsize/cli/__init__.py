@@ -2,17 +2,16 @@
 
 stdout is the answer, stderr the progress. What a person did wrong is one line, without a traceback. Exit codes: 0
 valid, 1 invalid, 2 unknown, 254 usage, 255 could not run; of several runs the gravest, 1 before all others.
+
+Next to nothing is imported here: a Ctrl-C during the imports of a second is told like a later one.
 """
 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
 
-from capsize.errors import CapsizeError, UsageError, no_such
-
-__all__ = ["main"]
+__all__ = ["invoke", "main"]
 
 COULD_NOT_RUN = 255
 
@@ -26,53 +25,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         with guarded():
             code = invoke(words)
-    except KeyboardInterrupt:  # a second one, while the first was told
-        pass
+    except KeyboardInterrupt:
+        print("capsize: interrupted", file=sys.stderr)
     sys.exit(code)
 
 
 def invoke(words: list[str]) -> int:
-    """Carry out one command line; return its exit code. Errors for people are printed to stderr as one line.
+    """Carry out one command line; return its exit code. Errors for people are printed to stderr as one line."""
+    from capsize.cli.invocation import invoke as carry_out
 
-    Only a verdict exits 1. So nothing that breaks in here may leave as what it is: not our own error, not a pipe that
-    broke, not a `sys.exit()` in somebody's adapter.
-    """
-    try:
-        return _carried_out(words)
-    except CapsizeError as error:
-        return _tell(error)
-    except KeyboardInterrupt:
-        return _tell(CapsizeError("interrupted"))
-    except SystemExit as left:
-        return _tell(CapsizeError(f"something called sys.exit({left.code!r}) while capsize ran; was it the adapter?"))
-    except Exception:
-        traceback.print_exc()  # a broken invariant of our own
-        return COULD_NOT_RUN
-
-
-def _carried_out(words: list[str]) -> int:
-    from capsize.cli.commands import Left, command_line, usage_problem
-
-    commands = command_line()
-    if words and not words[0].startswith("-") and words[0] not in commands.commands:
-        raise no_such("command", words[0], commands.commands)
-    try:  # not its main(), which makes an exit code 1 of a broken pipe, and 130 of Ctrl-C
-        with commands.make_context("capsize", words) as context:
-            result = commands.invoke(context)
-    except Left as left:
-        result = left.exit_code
-    except Exception as error:
-        problem = usage_problem(error)
-        if problem is None:
-            raise
-        raise UsageError(problem) from None
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    return result if isinstance(result, int) else 0
-
-
-def _tell(error: CapsizeError) -> int:
-    if not getattr(error, "quiet", False):
-        line = " ".join(str(error).split())
-        print(f"capsize: {line}", file=sys.stderr)
-    return error.exit_code
+    return carry_out(words)
