@@ -1,4 +1,4 @@
-"""One command line carried out: what a person did wrong is one line, without a traceback, and only a verdict exits 1."""
+"""One command line, carried out: what a person did wrong is one line without a traceback; only a verdict exits 1."""
 
 from __future__ import annotations
 
