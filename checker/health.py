@@ -37,11 +37,15 @@ class Striking:
 
 
 class Health:
-    """The checker. `kinds`: the fault words chosen for the run; `nodes`: where the final reads had to be answered."""
+    """The checker. `kinds`: the fault words chosen for the run; `nodes`: where the final reads had to be answered.
+
+    `rate`: how many operations a second were to be asked; 0 where nobody said.
+    """
 
     name = "health"
 
-    def __init__(self, kinds: Sequence[str] = (), nodes: Sequence[str] = ()) -> None:
+    def __init__(self, kinds: Sequence[str] = (), nodes: Sequence[str] = (), *, rate: float = 0.0) -> None:
+        self.rate = rate
         self.kinds = tuple(kinds)
         self.nodes = tuple(nodes)
 
@@ -63,6 +67,7 @@ class Health:
             "outcomes": outcomes(history),
             "faults": fault_counts(faults.values(), self.kinds),
             "final_reads": {"asked": final.asked, "answered": final.answered},
+            "rate": {"wanted": self.rate or None, "asked": asked_rate(history, phases)},
             "longest_gap_s": longest_gap_s(history, phases),
             "recovery_s": None if recovery_ns is None else round(recovery_ns / 1e9, 3),
             "leaders": sum(1 for event in history.faults if event.get("f") == "leader" and _value(event).get("leader")),
@@ -115,6 +120,8 @@ class Health:
         crashed = [str(_value(event).get("node")) for event in history.faults if event.get("f") == "crash"]
         because = [f"the process of {name} ended by itself (see its node.log)" for name in dict.fromkeys(crashed)]
         if not final.answered and final.asked:
+            if "interrupted" in phases:
+                return Finding("unknown", ("the run was interrupted before a final read was answered",))
             return Finding(False, ("no final read was answered although everything was healed",))
         return _finding(because, "unknown")
 
@@ -233,8 +240,7 @@ def longest_gap_s(history: History, phases: Mapping[str, int]) -> float | None:
     """Return the longest time of the load in which nothing succeeded, seconds; None without a load phase."""
     if "load" not in phases:
         return None
-    begin = phases["load"]
-    end = phases.get("stopped", phases.get("recover", phases.get("interrupted")))
+    begin, end = phases["load"], _load_end(phases)
     ok = history.columns.outcome == OK
     times = np.sort(history.columns.return_ns[ok])
     last = int(times[-1]) if len(times) else begin
@@ -242,6 +248,20 @@ def longest_gap_s(history: History, phases: Mapping[str, int]) -> float | None:
     inside = times[(times >= begin) & (times <= until)]
     marks = np.concatenate(([begin], inside, [max(until, begin)]))
     return round(float(np.diff(marks).max()) / 1e9, 3)
+
+
+def asked_rate(history: History, phases: Mapping[str, int]) -> float | None:
+    """Return how many operations a second were asked during the load; None where its ends are not recorded."""
+    end = _load_end(phases)
+    if "load" not in phases or end is None or end <= phases["load"]:
+        return None
+    calls = history.columns.call_ns
+    asked = int(((calls >= phases["load"]) & (calls < end)).sum())
+    return round(asked * 1e9 / (end - phases["load"]), 1)
+
+
+def _load_end(phases: Mapping[str, int]) -> int | None:
+    return phases.get("stopped", phases.get("recover", phases.get("interrupted")))
 
 
 def _value(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -252,8 +272,13 @@ def _value(event: Mapping[str, Any]) -> Mapping[str, Any]:
 def _why_not(mine: Sequence[Striking]) -> str:
     if not mine:
         return "it was never tried"
-    reasons = [one.skipped or (one.errors[0] if one.errors else "its probe saw nothing") for one in mine]
-    return "; ".join(dict.fromkeys(reasons))
+    return "; ".join(dict.fromkeys(_why(one) for one in mine))
+
+
+def _why(one: Striking) -> str:
+    if one.skipped or one.errors:
+        return one.skipped or one.errors[0]
+    return "its probe saw nothing" if one.probed else "it was struck, and the run ended before it was probed"
 
 
 def _finding(because: Sequence[str], otherwise: Validity) -> Finding:

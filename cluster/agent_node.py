@@ -31,6 +31,7 @@ from capsize.cluster.node import (
     Shape,
 )
 from capsize.cluster.orders import Agent, Answer
+from capsize.cluster.unpacking import unpack
 from capsize.errors import BackendError, Refused
 
 CHUNK = 256 << 10
@@ -119,7 +120,7 @@ class AgentNode(Node):
             archive.seek(0)
             target.mkdir(parents=True, exist_ok=True)
             with tarfile.open(fileobj=archive) as tar:
-                tar.extractall(target, filter="data")
+                unpack(tar, target)
 
     def _fetch(self, source: str, size: int, into: IO[bytes]) -> None:
         offset = 0

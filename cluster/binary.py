@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from capsize.cluster.unpacking import unpack
 from capsize.errors import AdapterError
 
 FETCH_TIMEOUT_S = 300.0
@@ -189,7 +190,7 @@ def _unpack_all(path: Path, work: Path) -> None:
             _unpack_deb(path, work)
         elif tarfile.is_tarfile(path):
             with tarfile.open(path) as tar:
-                tar.extractall(work, filter="data")
+                unpack(tar, work)
         elif path.parent != work:
             shutil.copy(path, work)
     except (zipfile.BadZipFile, tarfile.TarError, OSError) as error:
@@ -207,19 +208,12 @@ def _unpack_deb(path: Path, work: Path) -> None:
                 inner = work / name
                 inner.write_bytes(file.read(size))
                 with tarfile.open(inner) as tar:
-                    tar.extractall(work, filter=_within)
+                    # packages have links to absolute paths, which are of no use here
+                    unpack(tar, work, leave_out=True)
                 inner.unlink()
                 return
             file.seek(size + size % 2, os.SEEK_CUR)
     raise tarfile.ReadError("no data in the Debian package")
-
-
-def _within(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-    """Leave out what points outside of the folder: packages have links to absolute paths, which are of no use here."""
-    try:
-        return tarfile.data_filter(member, path)
-    except tarfile.FilterError:
-        return None
 
 
 def _member(folder: Path, member: str, origin: str) -> Path:

@@ -32,7 +32,7 @@ from capsize.client import Client
 from capsize.cluster.node import Command, Node
 from capsize.cluster.program import ProgramClient
 from capsize.cluster.system import NodeStatus, System
-from capsize.errors import AdapterError
+from capsize.errors import AdapterError, UsageError
 
 PLACEHOLDER = re.compile(r"\{([a-z]+(?:\.[A-Za-z0-9_-]+)?)\}")
 SHAPE: Mapping[str, type] = {
@@ -123,9 +123,14 @@ class DescribedWithStatus(DescribedSystem):
 
 
 def load(path: Path) -> type[System]:
-    """Return the system that a TOML file describes; raises AdapterError with everything that is wrong with it."""
+    """Return the system that a TOML file describes.
+
+    Raises AdapterError with everything that is wrong with it, UsageError where there is no such file.
+    """
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"--system: {path}: there is no such file") from None
     except OSError as error:
         raise AdapterError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

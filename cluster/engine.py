@@ -49,7 +49,7 @@ def connect(timeout_s: int = 60) -> DockerClient:
             base_url=address, version="auto", timeout=timeout_s, use_ssh_client=address.startswith("ssh:")
         )
         client.ping()
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ValueError) as error:
         raise BackendError(f"no Docker engine answers at {address} ({_reason(error)})") from None
     return client
 

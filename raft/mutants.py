@@ -45,6 +45,8 @@ class Mutant:
     override: type[Any]
     control: bool = False
     """A negative control: safety-equivalent to the clean code."""
+    bites_with: str = ""
+    """Options of `capsize run` without which a usual run never comes to where it deviates; empty: any run may."""
 
     @property
     def place(self) -> str:
@@ -58,12 +60,14 @@ MUTANTS: dict[str, Mutant] = {}
 C = TypeVar("C")
 
 
-def mutant(name: str, deviation: str, *breaks: str, control: bool = False) -> Callable[[type[C]], type[C]]:
+def mutant(
+    name: str, deviation: str, *breaks: str, control: bool = False, bites_with: str = ""
+) -> Callable[[type[C]], type[C]]:
     """Register a class as the planted bug `name`."""
 
     def register(override: type[C]) -> type[C]:
         assert name not in MUTANTS, name
-        MUTANTS[name] = Mutant(name, deviation, breaks, override, control)
+        MUTANTS[name] = Mutant(name, deviation, breaks, override, control, bites_with)
         return override
 
     return register

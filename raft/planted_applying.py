@@ -101,13 +101,15 @@ class ReplyTimeoutAsFail(Core):
             self.effects.replies[-1] = last._replace(outcome="fail")
 
 
-@mutant("dedup.none", "a retried command is applied again", "I20", "exactly once")
+@mutant("dedup.none", "a retried command is applied again", "I20", "exactly once", bites_with="--opt retries=1")
 class DedupNone(StateMachine):
     def repeated(self, entry: Entry, session: Session) -> Result:
         return self.execute(*json.loads(entry.data))
 
 
-@mutant("dedup.evict_early", "only the two newest sessions are kept", "I20", "exactly once")
+@mutant(
+    "dedup.evict_early", "only the two newest sessions are kept", "I20", "exactly once", bites_with="--opt retries=1"
+)
 class DedupEvictEarly(StateMachine):
     def remember(self, client: str, session: Session) -> None:
         self.sessions_max = 2

@@ -47,7 +47,13 @@ class StaleLastWritten(Core):
         return super().durable_after(pending)
 
 
-@mutant("vote.write_error_ignored", "a write that failed is taken for done, a vote's above all", "I14", "I2")
+@mutant(
+    "vote.write_error_ignored",
+    "a write that failed is taken for done, a vote's above all",
+    "I14",
+    "I2",
+    bites_with="--faults dead-disk",
+)
 class WriteErrorIgnored(Core):
     def on_write_failed(self, event: WriteFailed) -> None:
         self.writes_durable(event.write)
@@ -58,7 +64,12 @@ class _AppendsBehindTornTail(SegmentedLog):
         segment.end = segment.path.stat().st_size
 
 
-@mutant("recover.append_after_torn_tail", "new records are written behind the garbage of a torn one", "I13")
+@mutant(
+    "recover.append_after_torn_tail",
+    "new records are written behind the garbage of a torn one",
+    "I13",
+    bites_with="--faults torn-tail",
+)
 class AppendAfterTornTail(DiskStorage):
     log_class = _AppendsBehindTornTail
 
@@ -68,6 +79,12 @@ class _TakesDamageForTornTail(SegmentedLog):
         return True
 
 
-@mutant("recover.crc_truncate_middle", "damage in the middle of the log is cut off like a torn tail", "I13", "I6")
+@mutant(
+    "recover.crc_truncate_middle",
+    "damage in the middle of the log is cut off like a torn tail",
+    "I13",
+    "I6",
+    bites_with="--faults bit-flip",
+)
 class CrcTruncateMiddle(DiskStorage):
     log_class = _TakesDamageForTornTail

@@ -76,13 +76,13 @@ class VoteUpToDateVector(Core):
         return term >= self.log.last.term and index >= self.log.last.index
 
 
-@mutant("vote.accept_stale_response", "counts votes of earlier terms", "I1")
+@mutant("vote.accept_stale_response", "counts votes of earlier terms", "I1", bites_with="--opt weather=rough")
 class VoteAcceptStaleResponse(Core):
     def vote_counts(self, message: VoteReply) -> bool:
         return self.role == CANDIDATE
 
 
-@mutant("vote.count_duplicates", "counts replies, not voters", "I1")
+@mutant("vote.count_duplicates", "counts replies, not voters", "I1", bites_with="--opt weather=rough")
 class VoteCountDuplicates(Core):
     def count_vote(self, voter: str) -> None:
         super().count_vote(f"{voter}, reply {len(self.votes)}")
@@ -115,7 +115,7 @@ class QuorumMinority(Core):
         return max(1, voters // 2)
 
 
-@mutant("quorum.offbyone_even", "of an even number of voters, half are a majority", "I16", "I1")
+@mutant("quorum.offbyone_even", "of an even number of voters, half are a majority", "I16", "I1", bites_with="--nodes 4")
 class QuorumOffByOneEven(Core):
     def quorum_size(self, voters: int) -> int:
         return (voters + 1) // 2
@@ -132,7 +132,13 @@ class QuorumUnsortedMatch(Core):
         return held[self.quorum_size(len(held)) - 1]
 
 
-@mutant("quorum.counts_nonvoters", "learners count towards a majority", "I16", "I18")
+@mutant(
+    "quorum.counts_nonvoters",
+    "learners count towards a majority",
+    "I16",
+    "I18",
+    bites_with="--faults remove-member,wipe-rejoin",
+)
 class QuorumCountsNonVoters(Core):
     def is_quorum(self, names: set[str]) -> bool:
         return len(names) >= self.quorum_size(len(self.configuration.voters))

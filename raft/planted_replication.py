@@ -51,7 +51,13 @@ class LogTruncateAlways(Core):
         super().take_entries(message)
 
 
-@mutant("log.prev0_blind_append", "prev_index 0 is not checked, even when the log begins with a snapshot", "I4", "I8")
+@mutant(
+    "log.prev0_blind_append",
+    "prev_index 0 is not checked, even when the log begins with a snapshot",
+    "I4",
+    "I8",
+    bites_with="--opt snapshot_every=20",
+)
 class LogPrevZeroBlindAppend(Core):
     def take_entries(self, message: AppendEntries) -> None:
         if message.prev_index or not self.log.base.index or not message.entries:

@@ -12,7 +12,12 @@ from .mutants import mutant
 from .replication import Progress
 
 
-@mutant("snap.index_mismatch", "a snapshot's label is one entry older than its state", "I17")
+@mutant(
+    "snap.index_mismatch",
+    "a snapshot's label is one entry older than its state",
+    "I17",
+    bites_with="--opt snapshot_every=20",
+)
 class SnapshotIndexMismatch(Core):
     def snapshot_base(self) -> Position:
         index = max(self.log.base.index + 1, self.applied_index - 1)
@@ -21,13 +26,18 @@ class SnapshotIndexMismatch(Core):
         return Position(index, term)
 
 
-@mutant("snap.no_sessions", "snapshots leave the sessions out", "I20", "I17")
+@mutant("snap.no_sessions", "snapshots leave the sessions out", "I20", "I17", bites_with="--opt snapshot_every=20")
 class SnapshotNoSessions(Core):
     def snapshot_content(self) -> dict[str, Any]:
         return {**super().snapshot_content(), "sessions": []}
 
 
-@mutant("snap.no_reset_state", "an installed snapshot is laid over the old state", "I17")
+@mutant(
+    "snap.no_reset_state",
+    "an installed snapshot is laid over the old state",
+    "I17",
+    bites_with="--opt snapshot_every=20",
+)
 class SnapshotNoResetState(Core):
     def load_snapshot(self, snapshot: Snapshot) -> None:
         kept = dict(self.machine.values)
@@ -37,7 +47,12 @@ class SnapshotNoResetState(Core):
                 self.machine.set(name, value)
 
 
-@mutant("snap.boundary_ae", "at the snapshot's edge an empty AppendEntries of term 0 goes out, and is believed", "I8")
+@mutant(
+    "snap.boundary_ae",
+    "at the snapshot's edge an empty AppendEntries of term 0 goes out, and is believed",
+    "I8",
+    bites_with="--opt snapshot_every=20",
+)
 class SnapshotBoundaryAppend(Core):
     def needs_snapshot(self, progress: Progress) -> bool:
         return progress.next_index < self.log.base.index
@@ -53,7 +68,12 @@ class SnapshotBoundaryAppend(Core):
         return super().conflict_with(message)
 
 
-@mutant("snap.nonatomic_write", "the log is dropped at once, its snapshot written five entries later", "I13")
+@mutant(
+    "snap.nonatomic_write",
+    "the log is dropped at once, its snapshot written five entries later",
+    "I13",
+    bites_with="--opt snapshot_every=20",
+)
 class SnapshotNonatomicWrite(Core):
     late: Snapshot | None = None
 
@@ -72,7 +92,12 @@ class SnapshotNonatomicWrite(Core):
             self.late = None
 
 
-@mutant("snap.keep_conflicting_log", "installing keeps entries behind the snapshot that contradict it", control=True)
+@mutant(
+    "snap.keep_conflicting_log",
+    "installing keeps entries behind the snapshot that contradict it",
+    control=True,
+    bites_with="--opt snapshot_every=20",
+)
 class SnapshotKeepConflictingLog(Core):
     def compact_log(self, base: Position) -> None:
         tail = list(self.log.between(base.index + 1, self.log.last_index)) if base.index >= self.log.base.index else []

@@ -11,6 +11,8 @@ from capsize.verdict import Anomaly, Verdict
 WORDS = {True: "VALID", False: "INVALID", "unknown": "UNKNOWN"}
 ANOMALIES_SHOWN = 5
 REASONS_SHOWN = 6
+ASKED_ENOUGH = 0.5
+"""Share of --rate below which a person should know; faults alone cost a part of it."""
 
 
 def headline(verdict: Verdict, *, workload: str, seed: int) -> str:
@@ -59,6 +61,9 @@ def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, r
             lines.append(f"  {axis} {word}: {reason}")
         if len(finding.because) > REASONS_SHOWN:
             lines.append(f"  {axis} {word}: … and {len(finding.because) - REASONS_SHOWN} more reasons, in verdict.json")
+    slow = asked_less(verdict)
+    if slow:
+        lines.append(f"  note    {slow}")
     if report is not None:
         lines.append(f"  report  {report}")
     lines.append(f"  repeat  {repeat}")
@@ -71,6 +76,18 @@ def _when(anomaly: Anomaly) -> str:
     if not isinstance(at_s, int | float):
         return ""
     return f" at {at_s:.3f} s" if at_s >= 0 else f" {-at_s:.3f} s before the load"
+
+
+def asked_less(verdict: Verdict) -> str:
+    """Return one sentence if clients asked far less than they were to, which accuses nobody; empty otherwise."""
+    rate: Any = verdict.figures.get("health", {}).get("rate") or {}
+    wanted, asked = rate.get("wanted"), rate.get("asked")
+    if wanted is None or asked is None or asked >= ASKED_ENOUGH * wanted:
+        return ""
+    return (
+        f"{asked:,.0f} of the {wanted:,.0f} operations a second of --rate were asked: a client that waits "
+        "for an answer asks nothing else; more clients (--concurrency) ask more"
+    )
 
 
 def one_of_each(anomalies: Sequence[Anomaly]) -> list[Anomaly]:

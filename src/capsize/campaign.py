@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from capsize import store
+from capsize.cluster.adapter import load
 from capsize.cluster.ledger import Owner
 from capsize.config import RunConfig
-from capsize.errors import CapsizeError
+from capsize.errors import CapsizeError, UsageError
 from capsize.interrupts import EndedEarly
 from capsize.plan import plan, refuse_impossible
 from capsize.runner import Finished, OpenPlace, open_real, run
@@ -49,10 +50,37 @@ def matrix(
     for number in range(runs):
         for system, workload, chosen in itertools.product(systems, workloads, faults):
             seed = base.seed + number
-            configs.append(replace(base, system=system, workload=workload, faults=chosen, seed=seed))
+            options = options_of(system, systems, base.options)
+            configs.append(
+                replace(base, system=system, workload=workload, faults=chosen, seed=seed, options=options)
+            )  # fmt: skip
     for config in configs[: len(systems) * len(workloads) * len(faults)]:
         plan(config)
     return configs
+
+
+def options_of(system: str, systems: Sequence[str], options: Mapping[str, str]) -> dict[str, str]:
+    """Return the options that go to one of these systems: its own, as `system.key`, over those for all of them.
+
+    Raises UsageError for one meant for all that this system does not know.
+
+    >>> options_of("raft", ["raft", "etcd"], {"raft.mutant": "x", "etcd.version": "3.5"})
+    {'mutant': 'x'}
+    """
+    common, own = dict[str, str](), dict[str, str]()
+    for key, value in options.items():
+        of = max((word for word in systems if key.startswith(f"{word}.")), key=len, default="")
+        if not of:
+            common[key] = value
+        elif of == system:
+            own[key.removeprefix(f"{of}.")] = value
+    for key in common:
+        knowing = [word for word in systems if key in load(word).options]
+        if knowing and system not in knowing:
+            raise UsageError(
+                f"--opt: {system} has no option {key!r}; for one system of several: --opt {knowing[0]}.{key}=…"
+            )
+    return common | own
 
 
 def where(configs: Sequence[RunConfig]) -> str:

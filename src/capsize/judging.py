@@ -54,7 +54,7 @@ def judge(folder: Path, *, budget: Budget | None = None) -> Verdict:
     nodes = [str(name) for name in run.get("nodes", [])]
     workload = lookup("workload", config.workload, WORKLOADS)(config.seed, config.nodes * config.concurrency)
     spent = budget or Budget()
-    verdicts = [Health(kinds, nodes).check(history, spent)]
+    verdicts = [Health(kinds, nodes, rate=config.rate).check(history, spent)]
     verdicts += [_checked(checker, history, spent) for checker in (PolledState(), Replicas())]
     traces, white_box = _white_box(_traces(folder, run), history, spent)
     white_box = [_dated(verdict, _origin(run)) for verdict in white_box]

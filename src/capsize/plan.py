@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from capsize.cluster.adapter import make
 from capsize.cluster.backend import Backend
 from capsize.cluster.system import OPTIONAL, System
-from capsize.config import RunConfig
-from capsize.errors import Refused, no_such
+from capsize.config import RunConfig, Tempo
+from capsize.errors import Refused, UsageError, no_such
+from capsize.nemesis.fault import Fault
 from capsize.nemesis.kinds import Kind, choose
 from capsize.nemesis.schedule import Schedule, draw, parse
 from capsize.nemesis.target import asks_for_status
@@ -17,6 +19,9 @@ from capsize.nemesis.trigger import Failpoint
 from capsize.registry import lookup
 from capsize.store import explained
 from capsize.workloads import WORKLOADS, Workload
+
+TAKES_QUORUM = ("all", "majority", "lose-quorum")
+"""Targets without which no quorum is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,15 @@ def plan(config: RunConfig) -> Plan:
     names = [f"n{number}" for number in range(1, config.nodes + 1)]
     if config.schedule:
         path = Path(config.schedule)
+        if not path.exists():
+            raise UsageError(f"--schedule: {path}: there is no such file")
         with explained(path, "read the schedule"):
             schedule = parse(path.read_text(encoding="utf-8"), where=str(path), nodes=names)
         kinds: tuple[Kind, ...] = ()
     else:
         kinds = choose(config.faults or ("none",))
         schedule = draw(config.seed, kinds, config.time_limit_s, tempo=config.tempo)
+        _refuse_contradictions(config, kinds)
     for step in schedule.steps:
         if step.fault.least_nodes > config.nodes:
             raise Refused(
@@ -67,6 +75,23 @@ def _refuse_what_is_lacking(config: RunConfig, system: System, workload: Workloa
         raise Refused(
             f"--workload: {config.workload} needs {', '.join(lacking)}, which {config.system} lacks (so its adapter)"
         )
+
+
+def _refuse_contradictions(config: RunConfig, kinds: Sequence[Kind]) -> None:
+    """Raise UsageError for settings of the schedule that cannot hold together."""
+    tempo = config.tempo
+    if kinds and tempo.quiet_start >= config.time_limit_s and tempo.quiet_start != Tempo().quiet_start:
+        raise UsageError(
+            f"--quiet-start: {tempo.quiet_start:g} s leaves no time for faults; --time-limit is {config.time_limit_s:g}"
+        )
+    for kind in kinds:
+        if tempo.quorum == "keep" and all(_takes_the_quorum(fault) for fault in kind.examples()):
+            raise UsageError(f"--quorum: keep and --faults {kind.word} exclude each other: it takes the quorum away")
+
+
+def _takes_the_quorum(fault: Fault) -> bool:
+    """Whether no quorum is ever left while it lasts; a cut through the links of all nodes leaves one, mostly."""
+    return fault.impairs and fault.target in TAKES_QUORUM and "network" not in fault.needs
 
 
 def refuse_unasked(config: RunConfig, system: System, schedule: Schedule) -> None:

@@ -126,6 +126,7 @@ class _Run:
         self.config = made.config
         self.watcher = watcher
         self.interruption = interruption
+        self.interrupted = False
         started = datetime.now(UTC)
         self.folder = store.new_folder(root, self.config.folder_name, self.config.seed, started)
         self.label = f"{self.folder.name}-{os.getpid()}".lower()
@@ -233,9 +234,7 @@ class _Run:
                 if lookout is not None and lookout.found is not None:
                     self._stopped(lookout.found, recorder)
                     break
-            if self.interruption.is_set():
-                recorder.phase("interrupted", by=self.interruption.by)
-                self._say(f"{self.interruption.by}: ending early; healing, judging what there is, cleaning up")
+            self._interrupted(recorder)
         finally:
             load.end()
             nemesis.stop()
@@ -262,10 +261,19 @@ class _Run:
             if left:
                 self._say(f"warning   {left} final reads were not answered")
             compare(cluster, recorder, interrupted=self.interruption)
+        self._interrupted(recorder)
         observer.stop()
         load.close()
         if recorder.failure is not None:
             raise recorder.failure
+
+    def _interrupted(self, recorder: Recorder) -> None:
+        """Write down, once, that a signal cuts the run short; also one that came during recovery or final reads."""
+        if not self.interruption.is_set() or self.interrupted:
+            return
+        self.interrupted = True
+        recorder.phase("interrupted", by=self.interruption.by)
+        self._say(f"{self.interruption.by}: ending early; healing, judging what there is, cleaning up")
 
     def _stopped(self, found: Anomaly, recorder: Recorder) -> None:
         recorder.phase("stopped", at_s=round(found.at_s, 3), operation=found.operation)

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from capsize.errors import StoreError
+from capsize.errors import StoreError, UsageError
 
 RUN, HISTORY, SCHEDULE, VERDICT, REPORT, LOG = (
     "run.json", "history.jsonl", "schedule.json", "verdict.json", "report.html", "capsize.log"
@@ -104,6 +104,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise StoreError(f"{path}: expected a JSON object")
     return data
+
+
+def run_folder(given: Path) -> Path:
+    """Return the folder of a run, a link such as `latest` resolved: it may point to another one soon.
+
+    Raises UsageError for whatever is no run of a store.
+    """
+    if not given.exists():
+        raise UsageError(f"{given}: there is no such run (capsize list runs)")
+    if given.parent.name == CAMPAIGNS and given.suffix == ".json":
+        raise UsageError(f"{given}: this is the roll of a campaign; expected one of the runs that it names")
+    if not (given / RUN).is_file():
+        raise UsageError(f"{given}: this is no run, it has no {RUN}; expected store/<name>/<time>-s<seed>, or a latest")
+    real = given.resolve()
+    return real.relative_to(Path.cwd()) if real.is_relative_to(Path.cwd()) else real
 
 
 def runs(store: Path) -> list[Path]:

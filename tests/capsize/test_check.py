@@ -110,6 +110,22 @@ def test_an_error_is_graver_than_unknown(folder: Path) -> None:
     assert check(folder / "nothing.edn", folder / "rubbish.edn", folder / "nowhere.edn") == 255
 
 
+def test_a_path_that_does_not_exist_is_told_as_254(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(folder / "nowhere.edn") == 254
+    assert capsys.readouterr().err.endswith("nowhere.edn: there is no such file or folder\n")
+
+
+def test_a_model_that_a_run_would_not_be_judged_by_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.json").write_text('{"model": "cas-register", "config": {"workload": "register"}}')
+    assert check(tmp_path, "-m", "kv") == 254
+    told = capsys.readouterr().err
+    assert told.startswith(f"capsize: --model: {tmp_path} is a run of the store, judged by its own workload")
+    assert check(tmp_path, "--format", "edn") == 254
+    assert capsys.readouterr().err.startswith("capsize: --format: ")
+
+
 def test_json_has_every_file_and_nothing_else_on_stdout(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(folder, "--json") == 1
     data = json.loads(capsys.readouterr().out)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from capsize.campaign import exit_code
+from capsize.campaign import Outcome, exit_code, matrix
 from capsize.cli import invoke
+from capsize.cli.campaign import table
 from capsize.cli.progress import Progress, line
+from capsize.config import RunConfig
+from capsize.errors import CapsizeError
 from capsize.store import write_json
 from capsize.watcher import Snapshot
 
@@ -26,7 +29,7 @@ from capsize.watcher import Snapshot
         ("run --faults none,kill", 254, "'none' stands alone"),
         ("run --fautls kill", 254, "--fautls: there is no such option; did you mean --faults?"),
         ("run --nodes 0", 254, "--nodes: 0 is out of range; expected 1 to 99"),
-        ("run --nodes five", 254, "'--nodes'"),
+        ("run --nodes five", 254, "--nodes: 'five' is no whole number"),
         ("run --time-limit nan", 254, "--time-limit: nan is out of range"),
         ("run --rate -3", 254, "--rate: -3 is out of range"),
         ("run --seed -1", 254, "--seed: -1 is out of range"),
@@ -36,10 +39,28 @@ from capsize.watcher import Snapshot
         ("run --opt fsnyc=off", 254, "did you mean 'fsync'"),
         ("run --opt mutant=no.such.bug", 254, "no.such.bug"),
         ("run --name ../x", 254, "--name: '../x' is no folder name"),
-        ("run --schedule /no/such.json", 255, "/no/such.json: cannot read the schedule"),
+        ("run --schedule /no/such.json", 254, "--schedule: /no/such.json: there is no such file"),
+        ("run --seed abc", 254, "--seed: 'abc' is no whole number"),
+        ("run -r fast", 254, "--rate: 'fast' is no number"),
+        ("simulate --runs 0", 254, "--runs: 0 is out of range; expected 1 or more"),
+        ("run --quorum keep --faults kill-all", 254, "--quorum: keep and --faults kill-all exclude each other"),
+        ("run --quorum keep --faults kill,lose-quorum", 254, "keep and --faults lose-quorum exclude each other"),
+        ("run --quiet-start 20 --time-limit 20", 254, "--quiet-start: 20 s leaves no time for faults"),
+        ("replay nowhere --accept 5/3 --shrink", 254, "--accept: 5/3 cannot be met"),
+        ("replay nowhere --accept 2/3", 254, "--accept: only --shrink counts tries"),
+        ("run --system nowhere.toml", 254, "--system: nowhere.toml: there is no such file"),
+        ("trace --scenario first_election --html /no/x.html --index 1", 255, "/no/x.html: cannot write the diagram"),
+        ("replay nowhere", 254, "nowhere: there is no such run"),
+        ("trace nowhere", 254, "nowhere: there is no such run"),
+        ("trace /", 254, "/: this is no run, it has no run.json"),
+        ("mutants --rung foo", 254, "--rung: this is of real runs; add --backend docker or local"),
+        ("mutants --backend local --scenario x", 254, "--scenario: this is the simulator's"),
+        ("mutants --backend ssh", 254, "--backend: no ladder stands on 'ssh'"),
         ("run leftover", 254, "leftover"),
         ("rnu", 254, "no command is called 'rnu'; did you mean 'run'?"),
         ("list faluts", 254, "did you mean 'faults'"),
+        ("campaign --system raft,etcd --opt mutant=a", 254, "etcd has no option 'mutant'; for one system of several: "),
+        ("campaign --system raft,etcd --opt nats.a=b", 254, "--opt: no option of raft is called 'nats.a'"),
         ("campaign --runs 0", 254, "--runs: 0 is out of range"),
         ("campaign --workload register,kvv", 254, "did you mean 'kv'"),
         ("campaign --faults kill --faults kil", 254, "did you mean 'kill'"),
@@ -69,6 +90,16 @@ def test_no_engine_is_told_before_anything_is_made(
     assert "--backend local" in err
 
 
+def test_an_engine_whose_address_is_none_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://garbage:99999")
+    assert invoke(["run", "--backend", "docker", "--store", str(tmp_path / "store")]) == 255
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "no Docker engine answers at tcp://garbage:99999 (Port out of range 0-65535)" in err
+
+
 def test_a_store_that_cannot_be_written_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert invoke(["run", "--backend", "local", "--store", str(tmp_path / "file" / "store")]) == 255
@@ -84,6 +115,16 @@ def test_help_names_every_command_without_loading_what_commands_need() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert all(word in done.stdout for word in ("run", "campaign", "check", "list", "cleanup"))
     assert "LOADED []" in done.stdout, done.stdout[-300:]
+
+
+def test_every_command_is_told_whole_in_the_help_and_in_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["--help"]) == 0
+    told = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0]
+    page = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert "..." not in told
+    commands = [line.split()[0] for line in told.splitlines()]
+    assert {"run", "trace", "mutants", "simulate"} <= set(commands)
+    assert [word for word in commands if f"| `capsize {word}" not in page] == []
 
 
 def test_without_words_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,6 +143,9 @@ def test_the_lists_are_readable_by_people_and_programs(capsys: pytest.CaptureFix
     assert invoke(["list", "faults", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {"kill-leader", "partition", "pause-disk"} <= {row["name"] for row in rows["faults"]}
+    assert invoke(["list", "mutants"]) == 0
+    (line,) = [row for row in capsys.readouterr().out.splitlines() if row.startswith("dedup.none ")]
+    assert line.endswith("a retried command is applied again  (bites with --opt retries=1)")
     folder = tmp_path / "register" / "20261123T101502Z-s7"
     folder.mkdir(parents=True)
     write_json(folder / "run.json", {"repeat": "capsize run --seed 7"})
@@ -119,6 +163,23 @@ def test_an_error_of_our_own_keeps_its_traceback_and_never_exits_1(
     monkeypatch.setattr("capsize.cli.listing._shelf", broken)
     assert invoke(["list", "faults"]) == 255
     assert "AssertionError: ours" in capsys.readouterr().err
+
+
+def test_an_option_goes_to_the_one_system_it_names_or_to_all() -> None:
+    base = RunConfig(seed=1, faults=(), options={"raft.fsync": "off", "raft.trace": "off"})
+    configs = matrix(base, systems=["raft", "etcd"], workloads=["register"], faults=[()], runs=1)
+    assert [dict(config.options) for config in configs] == [{"fsync": "off", "trace": "off"}, {}]
+    assert "--opt fsync=off --opt trace=off" in configs[0].command()
+    base = RunConfig(seed=1, faults=(), options={"version": "3.5.1", "etcd.version": "3.5.0"})
+    (config,) = matrix(base, systems=["etcd"], workloads=["register"], faults=[()], runs=1)
+    assert dict(config.options) == {"version": "3.5.0"}
+
+
+def test_the_lines_of_a_campaign_name_the_system_where_there_are_several() -> None:
+    outcome = Outcome(RunConfig(seed=7, system="etcd"), None, CapsizeError("no engine"))
+    told = table([outcome], 1, 255, "capsize campaign", several=True)
+    assert "ERROR    etcd · register · seed 7 · could not run: no engine" in told
+    assert "etcd · " not in table([outcome], 1, 255, "capsize campaign", several=False)
 
 
 def test_the_gravest_of_several_runs_decides() -> None:

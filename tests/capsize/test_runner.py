@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from pathlib import Path
@@ -19,14 +20,16 @@ from capsize.plan import Plan, plan, refuse_impossible
 from capsize.recorder import Recorder
 from capsize.runner import Finished, Place, run
 from capsize.verdict import Axis
+from capsize.watcher import Snapshot, Watcher
 
 ADAPTER = "fake_cluster:FakeSystem"
 FAULTS = ("kill-leader", "partition", "pause-disk")
 
 
 def carry_out(
-    tmp_path: Path, world: World, *, able: tuple[str, ...] = ("processes", "network", "disks"), **settings: Any
-) -> Finished:
+    tmp_path: Path, world: World, *, able: tuple[str, ...] = ("processes", "network", "disks"),
+    watcher: Watcher | None = None, **settings: Any,
+) -> Finished:  # fmt: skip
     def place(made: Plan, label: str) -> Place:
         cluster = cluster_of(world, made.system, able)
         refuse_impossible(made, cluster.backend)
@@ -34,7 +37,7 @@ def carry_out(
 
     given: dict[str, Any] = {"seed": 7, "system": ADAPTER, "time_limit_s": 2.0, "faults": FAULTS, "timeout_s": 0.5}
     config = RunConfig(**given | settings)
-    return run(config, tmp_path / "store", open_place=place)
+    return run(config, tmp_path / "store", open_place=place, watcher=watcher)
 
 
 def test_a_run_under_faults_is_valid_and_leaves_everything_in_the_store(tmp_path: Path) -> None:
@@ -96,6 +99,27 @@ def test_a_store_that_loses_writes_is_invalid_and_judging_again_says_the_same(tm
     again = judge(finished.folder)
     assert again.valid is False
     assert [anomaly.key for anomaly in again.anomalies] == [anomaly.key for anomaly in finished.verdict.anomalies]
+
+
+class InterruptsAt:
+    """A watcher who presses Ctrl-C, three times, when a phase begins."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+
+    def say(self, text: str) -> None:
+        return
+
+    def show(self, snapshot: Snapshot) -> None:
+        if snapshot.phase == self.phase:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_during_the_final_reads_is_a_reason_of_the_verdict(tmp_path: Path) -> None:
+    finished = carry_out(tmp_path, World(), faults=(), time_limit_s=1.0, watcher=InterruptsAt("final reads"))
+    assert finished.verdict.valid == "unknown"
+    assert "the run was interrupted (SIGINT)" in finished.verdict.axes[Axis.COVERAGE].because
 
 
 def test_a_run_whose_reads_saw_nothing_is_unknown(tmp_path: Path) -> None:

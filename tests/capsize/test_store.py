@@ -11,12 +11,33 @@ from pathlib import Path
 import pytest
 
 from capsize.clock import MonotonicClock
-from capsize.errors import StoreError
+from capsize.errors import StoreError, UsageError
 from capsize.op import Invocation
 from capsize.recorder import Recorder
-from capsize.store import link_latest, new_folder, read_json, runs, write_json
+from capsize.store import link_latest, new_folder, read_json, run_folder, runs, write_json
 
 NOON = datetime(2026, 11, 23, 10, 15, 2, tzinfo=UTC)
+
+
+def test_a_run_is_named_by_its_own_folder_also_where_a_link_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "store" / "kv" / "20261123T101502Z-s7"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    link_latest(folder)
+    assert run_folder(tmp_path / "store" / "latest") == folder.resolve()
+    monkeypatch.chdir(tmp_path)
+    assert run_folder(Path("store/kv/latest")) == Path("store/kv/20261123T101502Z-s7")
+
+
+def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
+    roll = tmp_path / "campaigns" / "20261123T101502Z-s7.json"
+    roll.parent.mkdir()
+    roll.write_text("{}")
+    for path, told in ((tmp_path, "no run.json"), (tmp_path / "none", "no such run"), (roll, "roll of a campaign")):
+        with pytest.raises(UsageError, match=told):
+            run_folder(path)
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:

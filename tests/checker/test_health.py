@@ -86,6 +86,11 @@ def test_a_fault_whose_probe_saw_nothing_is_missing() -> None:
     assert "did not land" in coverage(LOAD, missed, FINAL, DONE)
 
 
+def test_a_fault_that_nobody_probed_is_not_said_to_have_been_probed() -> None:
+    told = coverage(LOAD, LANDED[:2])
+    assert "kill-leader never landed: it was struck, and the run ended before it was probed" in told
+
+
 def test_a_skipped_fault_is_not_a_fault_that_landed() -> None:
     skipped = [fault("kill-leader", "skip", 3, detail={"reason": "no node is 'leader' now"})]
     assert "kill-leader never landed: no node is 'leader' now" in coverage(LOAD, skipped, FINAL, DONE)
@@ -110,6 +115,13 @@ def test_every_key_must_be_read_on_every_node_in_the_end() -> None:
 
 def test_an_interrupted_run_says_so() -> None:
     assert "interrupted (SIGINT)" in coverage(LOAD, LANDED, [phase("interrupted", 5, by="SIGINT")], DONE)
+
+
+def test_final_reads_that_an_interrupt_cut_short_accuse_nobody() -> None:
+    cut = [phase("recover", 5), phase("final", 6), phase("interrupted", 6.1, by="SIGINT")]
+    finding = judged(LOAD, LANDED, cut, DONE).axes[Axis.LIVENESS]
+    assert finding.valid == "unknown"
+    assert finding.because == ("the run was interrupted before a final read was answered",)
 
 
 def test_an_ordinary_read_after_recovery_is_no_final_read() -> None:
@@ -159,6 +171,14 @@ def test_an_empty_history_proves_nothing() -> None:
 
 def test_health_says_nothing_about_safety() -> None:
     assert Axis.SAFETY not in judged(LOAD, LANDED, FINAL, DONE).axes
+
+
+def test_the_rate_of_asking_is_that_of_the_load_alone() -> None:
+    asked = [event for number in range(20) for event in op(1, "write", 0.2 * number, "ok", value=number)]
+    events = [phase("load", 0), *asked, *FINAL, *DONE]
+    figures = Health((), ["n1", "n2"], rate=100.0).check(History.from_events(events), Budget()).figures
+    assert figures["rate"] == {"wanted": 100.0, "asked": 4.0}
+    assert judged(asked).figures["rate"] == {"wanted": None, "asked": None}
 
 
 def test_the_longest_silence_of_the_load_is_measured_between_its_ends() -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import capsize.raft
+from capsize.cluster.adapter import make
+from capsize.config import parse_options
+from capsize.nemesis.kinds import choose
 from capsize.raft.configuration import Configuration
 from capsize.raft.core import Core
 from capsize.raft.events import Recovered
@@ -18,6 +21,20 @@ from capsize.raft.state_machine import StateMachine
 from capsize.raft.storage import DiskStorage
 
 PACKAGE = Path(capsize.raft.__file__).parent
+
+
+def test_what_a_bug_bites_with_are_options_that_a_run_takes() -> None:
+    for bug in catalogue():
+        words = bug.bites_with.split()
+        for flag, value in zip(words[::2], words[1::2], strict=True):
+            assert flag in ("--opt", "--faults", "--nodes"), bug.name
+            if flag == "--opt":
+                make("raft", parse_options([value, f"mutant={bug.name}"]))
+            elif flag == "--faults":
+                assert choose(value.split(","))
+            else:
+                assert value.isdigit()
+    assert {bug.name: bug.bites_with for bug in catalogue()}["dedup.none"] == "--opt retries=1"
 
 
 @pytest.mark.parametrize("mutant", catalogue(), ids=lambda mutant: mutant.name)

@@ -34,6 +34,14 @@ def test_a_valid_run_is_three_lines() -> None:
     ]
 
 
+def test_a_rate_that_was_not_reached_is_a_note_and_no_reason() -> None:
+    told = text(verdict(True, rate={"wanted": 100_000.0, "asked": 1044.5})).splitlines()
+    assert told[0].startswith("VALID")
+    assert told[1].startswith("  note    1,044 of the 100,000 operations a second of --rate were asked")
+    for enough in ({"wanted": 200.0, "asked": 146.0}, {"wanted": None, "asked": 5.0}, {"wanted": 9.0, "asked": None}):
+        assert "note" not in text(verdict(True, rate=enough))
+
+
 def test_an_anomaly_is_told_with_its_key_and_its_reasons_once() -> None:
     lost = Anomaly(
         "lost-write", ("p1 was told 18 was written at 12.377 s; no read after 12.402 s sees it", "so"), key=3

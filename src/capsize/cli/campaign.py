@@ -59,7 +59,12 @@ def campaign(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Run systems x workloads x sets of faults x seeds; comma-separate systems and workloads."""
+    """Many runs, one table, the gravest verdict.
+
+    Runs systems x workloads x sets of faults x seeds; comma-separate systems and workloads.
+
+    --opt key=value goes to every system, --opt SYSTEM.key=value to one of them.
+    """
     from capsize.campaign import carry_out, exit_code, matrix, where
     from capsize.errors import UsageError
 
@@ -75,6 +80,7 @@ def campaign(
         base, systems=system.split(","), workloads=workload.split(","), runs=runs,
         faults=[options.fault_words(text) for text in faults],
     )  # fmt: skip
+    several = len({config.system for config in configs}) > 1
     with Progress(quiet=quiet) as progress:
         progress.say(f"backend   {where(configs)}")
         outcomes: list[Outcome] = []
@@ -84,18 +90,19 @@ def campaign(
             outcomes.append(outcome)
             results.append(outputs.of_outcome(outcome, time.monotonic() - began))
             began = time.monotonic()
-            progress.say(_row(outcome))
+            progress.say(_row(outcome, several=several))
     repeat = _repeat(sys.argv[1:], base.seed, given=seed is not None)
     code = exit_code([outcome.exit_code for outcome in outcomes])
     outputs.deliver(results, title="capsize campaign", repeat=repeat, junit=junit, summary=summary)
     if as_json:
         print(json.dumps(_data(outcomes, code, repeat)))
     else:
-        print(_table(outcomes, len(configs), code, repeat))
+        print(table(outcomes, len(configs), code, repeat, several=several))
     return code
 
 
-def _table(outcomes: list[Outcome], planned: int, code: int, repeat: str) -> str:
+def table(outcomes: list[Outcome], planned: int, code: int, repeat: str, *, several: bool) -> str:
+    """Return the text of a campaign; each line names the system where there are `several`."""
     from capsize.report.text import faults_landed
 
     operations, faults = 0, dict[str, dict[str, int]]()
@@ -110,21 +117,23 @@ def _table(outcomes: list[Outcome], planned: int, code: int, repeat: str) -> str
     head = f"{WORDS.get(code, 'ERROR'):<8} campaign · {len(outcomes)} of {planned} runs"
     lines = [f"{head} · {operations:,} operations · {faults_landed(faults)}"]
     for outcome in outcomes:
-        lines.append(f"  {_row(outcome)}")
+        lines.append(f"  {_row(outcome, several=several)}")
         if outcome.finished is not None and outcome.exit_code != 0:
             lines += [f"      {reason}" for reason in _reasons(outcome)]
     lines.append(f"  repeat  {repeat}")
     return "\n".join(lines)
 
 
-def _row(outcome: Outcome) -> str:
+def _row(outcome: Outcome, *, several: bool) -> str:
+    """Return one line; it names the system where there are `several`."""
     from capsize.report.text import headline
 
     config = outcome.config
+    what = f"{config.system} · {config.workload}" if several else config.workload
     if outcome.finished is None:
-        return f"{'ERROR':<8} {config.workload} · seed {config.seed} · could not run: {outcome.error}"
+        return f"{'ERROR':<8} {what} · seed {config.seed} · could not run: {outcome.error}"
     where: Path = outcome.finished.report or outcome.finished.folder
-    return f"{headline(outcome.finished.verdict, workload=config.workload, seed=config.seed)} · {where}"
+    return f"{headline(outcome.finished.verdict, workload=what, seed=config.seed)} · {where}"
 
 
 def _reasons(outcome: Outcome) -> list[str]:

@@ -17,6 +17,7 @@ import typer
 
 from capsize.cli import options, outputs
 from capsize.errors import CapsizeError, UsageError
+from capsize.store import HISTORY, RUN, read_json
 
 if TYPE_CHECKING:
     from capsize.checker.budget import Budget
@@ -54,7 +55,9 @@ def check(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Judge histories: is there an order of the operations that explains every answer?
+    """Judge histories and kept runs.
+
+    Is there an order of the operations that explains every answer?
 
     The model is guessed from the operations when it is not named. A file that is no history costs one line, and the
     others are judged all the same; the exit code is the gravest, invalid before everything else.
@@ -67,6 +70,7 @@ def check(
 
         chosen_model(model)
     found = [path for given in paths for path in histories_in(given)]
+    _refuse_words_for_runs(found, model, format)
     _refuse_reports(found, report, write=write)
     judged: list[Judged] = []
     for number, path in enumerate(found, 1):
@@ -164,6 +168,20 @@ class Progress:
 
     def _say(self, text: str) -> None:
         print(f"          {text}", file=sys.stderr, flush=True)
+
+
+def _refuse_words_for_runs(found: Sequence[Path], model: str, format: str) -> None:
+    """Raise UsageError for a model or a format that would be ignored: a run is judged by what it was."""
+    for path in found:
+        if not path.is_dir() or not (model or format):
+            continue
+        own = str(read_json(path / RUN).get("model") or "")
+        if format not in ("", "capsize") or (model and model != own):
+            flag, word = ("--model", model) if model and model != own else ("--format", format)
+            raise UsageError(
+                f"{flag}: {path} is a run of the store, judged by its own workload (model {own or 'unknown'}), not by "
+                f"{word}; {path / HISTORY} alone is judged by any"
+            )
 
 
 def _refuse_reports(found: Sequence[Path], report: Path | None, *, write: bool) -> None:

@@ -28,7 +28,9 @@ def cleanup(
     sudo: options.Sudo = False,
     as_json: options.Json = False,
 ) -> int:
-    """Remove containers, networks, disks, mounts and processes of runs whose tool is dead. Touches nothing else.
+    """Take away what dead runs left.
+
+    Removes containers, networks, disks, mounts and processes of runs whose tool is dead. Touches nothing else.
 
     With --nodes-file also on those hosts.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import re
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,8 @@ from capsize.cli.run import run
 
 _CLICK_ERROR: Any = typer.BadParameter.__mro__[2]
 """click's base of errors, wherever this version of typer keeps click."""
+Left = typer.Exit
+"""Raised where the parser itself has answered (`--help`, `--version`)."""
 
 
 @cache
@@ -52,7 +55,30 @@ def usage_problem(error: Exception) -> str | None:
         near = difflib.get_close_matches(option, [*known, "--help"], n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "see the list of options"
         return f"{option}: there is no such option; {hint} ({path} --help)"
+    own = _own_words(told)
+    if own:
+        return f"{own} ({path} --help)"
     return f"{str(told.format_message()).rstrip('.')} ({path} --help)"
+
+
+def _own_words(told: Any) -> str:
+    """Return in our words that a value is no number, or too small; empty for any other error.
+
+    typer says it in click's words, or in pydantic's, depending on its version.
+    """
+    param, said = getattr(told, "param", None), str(told.message)
+    kind = re.search(r"valid (integer|number|float)", said)
+    bound = re.search(r"(greater|less) than or equal to (\d+)", said)
+    if param is None or not (kind or bound):
+        return ""
+    errors: Any = getattr(told.__cause__, "errors", None)
+    told_by: list[Any] = list(errors()) if callable(errors) else []  # pyright: ignore[reportArgumentType]
+    value = told_by[0].get("input") if told_by else said.split(" is not ")[0].strip("'")
+    flag = max(param.opts, key=len)
+    if kind:
+        return f"{flag}: {value!r} is no {'whole number' if kind[1] == 'integer' else 'number'}"
+    assert bound is not None
+    return f"{flag}: {value} is out of range; expected {bound[2]} or {'more' if bound[1] == 'greater' else 'less'}"
 
 
 def _version(wanted: bool) -> None:

@@ -39,7 +39,10 @@ def doctor(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Start a cluster of SYSTEM, try everything that campaigns rely on, and say what the adapter gets wrong."""
+    """Prove an adapter before a campaign.
+
+    Starts a cluster of SYSTEM, tries everything that campaigns rely on, and says what the adapter gets wrong.
+    """
     from capsize.cluster.adapter import make
     from capsize.cluster.choose import choose_backend, ssh_options
     from capsize.doctor import CHECKS, examine

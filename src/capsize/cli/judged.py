@@ -124,6 +124,8 @@ def judge_one(
 ) -> Judged:
     """Judge one file or run; what is wrong with it is in the answer, not raised."""
     try:
+        if not path.exists():
+            raise UsageError(f"{path}: there is no such file or folder")
         return _judge_run(path, budget) if path.is_dir() else _judge_file(path, model, format, budget, progress)
     except CapsizeError as error:
         line = " ".join(str(error).split())

@@ -11,7 +11,7 @@ import typer
 
 from capsize.cli import options
 
-SHELVES = ("systems", "workloads", "faults", "models", "runs")
+SHELVES = ("systems", "workloads", "faults", "models", "mutants", "runs")
 SHELF_HELP = "All but runs when left out."
 
 
@@ -20,7 +20,10 @@ def list_words(
     store: options.Store = options.STORE,
     as_json: options.Json = False,
 ) -> int:
-    """Show systems, workloads, faults, models, or the runs in the store."""
+    """Show the words that other commands know.
+
+    Systems, workloads, faults, models, planted bugs (mutants); and the runs in the store.
+    """
     from capsize.errors import no_such
 
     if shelf and shelf not in SHELVES:
@@ -48,8 +51,10 @@ def list_words(
 
 
 def _shelf(name: str, store: Path) -> list[dict[str, Any]]:
-    return {"systems": _systems, "workloads": _workloads, "faults": _faults, "models": _models}[name]() \
-        if name != "runs" else _runs(store)  # fmt: skip
+    if name == "runs":
+        return _runs(store)
+    shelves = {"systems": _systems, "workloads": _workloads, "faults": _faults, "models": _models, "mutants": _mutants}
+    return shelves[name]()
 
 
 def _systems() -> list[dict[str, Any]]:
@@ -104,6 +109,22 @@ def _models() -> list[dict[str, Any]]:
     for word, cls in MODELS.items():
         lines = (cls.__doc__ or "").strip().splitlines()
         rows.append({"name": word, "says": lines[0] if lines else "", "more": ""})
+    return rows
+
+
+def _mutants() -> list[dict[str, Any]]:
+    """Return the planted bugs of the reference Raft, which `--opt mutant=NAME` switches on."""
+    from capsize.raft.mutants import catalogue
+
+    rows: list[dict[str, Any]] = []
+    for bug in catalogue():
+        notes = [
+            "a control: harmless" if bug.control else "", f"bites with {bug.bites_with}" if bug.bites_with else ""
+        ]  # fmt: skip
+        rows.append({
+            "name": bug.name, "says": bug.deviation, "more": "; ".join(note for note in notes if note),
+            "breaks": list(bug.breaks), "control": bug.control, "bites_with": bug.bites_with,
+        })  # fmt: skip
     return rows
 
 

@@ -7,13 +7,15 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from capsize.cli import options
+
+PLACES = ("docker", "local")
 
 
 def mutants(
@@ -31,7 +33,9 @@ def mutants(
     write: Annotated[Path | None, typer.Option("--write", help="Also write the track record to this file.")] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Score the planted bugs: caught or not, by which check, after how long; on the simulator, or on real nodes.
+    """Score the planted bugs: caught or not.
+
+    By which check, and after how long; on the simulator, or on real nodes.
 
     On real nodes (--backend) every bug climbs the same ladder of short runs until it is caught. With --write the tries
     are kept beside the page, and an interrupted score goes on where it was.
@@ -46,11 +50,24 @@ def mutants(
     for name in only:
         if name not in known:
             raise no_such("planted bug", name, known, flag="--only")
+    _refuse_ignored(backend, real={"--rung": rung, "--record": record}, simulated={"--scenario": scenario})
     if backend:
         return _real(
             only or known, backend, rung, rounds, minutes, seed, record, store, write, as_json, bool(only)
         )  # fmt: skip
     return _simulated(only or known, runs, seed, scenario, workers, write, as_json)
+
+
+def _refuse_ignored(backend: str, *, real: Mapping[str, object], simulated: Mapping[str, object]) -> None:
+    """Raise UsageError for an option that would change nothing, or a place where nobody climbs."""
+    from capsize.errors import UsageError
+
+    if backend and backend not in PLACES:
+        raise UsageError(f"--backend: no ladder stands on {backend!r}; expected {' or '.join(PLACES)}")
+    for flag, given in (simulated if backend else real).items():
+        if given:
+            other = "the simulator's; leave --backend out" if backend else "of real runs; add --backend docker or local"
+            raise UsageError(f"{flag}: this is {other}")
 
 
 def _simulated(

@@ -20,22 +20,35 @@ if TYPE_CHECKING:
     from capsize.watcher import Watcher
 
 
+ACCEPT = "1/3"
+
+
 def replay(
     folder: Annotated[Path, typer.Argument(help="A run's folder in the store.")],
     shrink: Annotated[bool, typer.Option("--shrink", help="Search the fewest faults that still fail.")] = False,
-    accept: Annotated[str, typer.Option("--accept", help="k/n: it fails when the anomaly is back in k of n.")] = "1/3",
+    accept: Annotated[
+        str, typer.Option("--accept", show_default=ACCEPT, help="k/n: it fails when the anomaly is back in k of n.")
+    ] = "",
     concrete: Annotated[bool, typer.Option("--resolved", help="Hit the nodes that were hit, not the symbols.")] = False,
     backend: Annotated[str, typer.Option("--backend", help="Another place than the run's own.")] = "",
     store: options.Store = options.STORE,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Run a kept schedule again, the same faults at the same times; a real cluster may answer differently."""
+    """Run a kept schedule again, or shrink it.
+
+    The same faults at the same times; a real cluster may answer differently.
+    """
     from capsize import store as kept
     from capsize.config import RunConfig
+    from capsize.errors import UsageError
     from capsize.nemesis.schedule import parse
     from capsize.shrink import resolved
 
+    if accept and not shrink:
+        raise UsageError("--accept: only --shrink counts tries; leave it out, or add --shrink")
+    k, n = _accepted(accept or ACCEPT)
+    folder = kept.run_folder(folder)
     config = RunConfig.from_json(kept.read_json(folder / kept.RUN).get("config", {}))
     path = folder / kept.SCHEDULE
     with kept.explained(path, "read the schedule"):
@@ -47,7 +60,7 @@ def replay(
     config = replace(config, schedule=str(path), name=f"{config.folder_name}-replay", backend=backend or config.backend)
     with Progress(quiet=quiet) as progress:
         if shrink:
-            return _shrink(folder, config, schedule, accept, store, progress, as_json=as_json)
+            return _shrink(folder, config, schedule, (k, n), store, progress, as_json=as_json)
         return _once(config, store, progress, as_json=as_json)
 
 
@@ -61,8 +74,9 @@ def _once(config: RunConfig, root: Path, progress: Watcher, *, as_json: bool) ->
 
 
 def _shrink(
-    folder: Path, config: RunConfig, schedule: Schedule, accept: str, root: Path, progress: Watcher, *, as_json: bool
-) -> int:
+    folder: Path, config: RunConfig, schedule: Schedule, accept: tuple[int, int], root: Path, progress: Watcher, *,
+    as_json: bool,
+) -> int:  # fmt: skip
     from capsize import store as kept
     from capsize.errors import CapsizeError
     from capsize.origin import commit
@@ -84,7 +98,6 @@ def _shrink(
             found[name] = found.get(name, 0) + 1
         return safety is not None and safety.valid is False
 
-    k, n = _accepted(accept)
     original = Candidate(schedule, config.time_limit_s)
     about = {
         "system": config.system, "options": dict(config.options), "workload": config.workload,
@@ -95,7 +108,7 @@ def _shrink(
         progress.say(f"begin     {folder / 'shrink.json'} holds tries of other code or options: they do not count")
     elif memory.count:
         progress.say(f"go on     {memory.count} tries are remembered in {folder / 'shrink.json'}")
-    shrinker = Shrinker(attempt, k=k, n=n, memory=memory, say=progress.say)
+    shrinker = Shrinker(attempt, k=accept[0], n=accept[1], memory=memory, say=progress.say)
     small, tally = shrinker.smallest(original, seen_at_s=seen_at_s(folder))
     took_s = time.monotonic() - began
     path = folder / "schedule-shrunk.json"
@@ -127,4 +140,6 @@ def _accepted(text: str) -> tuple[int, int]:
     k, slash, n = text.partition("/")
     if not (slash and k.isdigit() and n.isdigit()):
         raise UsageError(f"--accept: {text!r} is no share of tries; expected k/n, e.g. 2/3")
+    if not 1 <= int(k) <= int(n):
+        raise UsageError(f"--accept: {text} cannot be met; expected k/n with 1 <= k <= n, e.g. 2/3")
     return int(k), int(n)

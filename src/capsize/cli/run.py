@@ -52,7 +52,11 @@ def run(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Start a cluster, hurt it while clients write, judge what they were told."""
+    """Start a cluster, hurt it, judge its answers.
+
+    Faults strike while clients write; each is proven to have landed. Then everything is healed, and what the clients
+    were told is judged.
+    """
     from capsize.runner import run as carry_out
 
     config = options.config_of(

@@ -19,7 +19,10 @@ def serve(
     port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on; 0 takes any free one.")] = PORT,
     quiet: options.Quiet = False,
 ) -> int:
-    """Show the store as pages: runs, campaigns, reports, logs; read-only, on this machine alone. Ctrl-C ends it."""
+    """Show the store in a browser.
+
+    Runs, campaigns, reports, logs; read-only, on this machine alone. Ctrl-C ends it.
+    """
     from capsize.errors import StoreError
     from capsize.report.serve.server import is_loopback, listen
     from capsize.report.serve.server import serve as carry_out

@@ -28,7 +28,9 @@ def simulate(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes to compute with.")] = 1,
     as_json: options.Json = False,
 ) -> int:
-    """Run simulated clusters and judge them: sizes, settings and faults drawn from each seed; a seed replays exactly.
+    """Simulate runs of the reference Raft.
+
+    Sizes, settings and faults are drawn from each seed; a seed replays exactly. All are judged like real runs.
 
     Exit code 1 when a run was found invalid, 2 when one was not decided.
     """
@@ -38,6 +40,7 @@ def simulate(
     from capsize.simulator.run import Plan
     from capsize.simulator.schedule import load, to_text
     from capsize.simulator.subject import subject
+    from capsize.store import explained
 
     try:
         subject(mutant)
@@ -64,7 +67,8 @@ def simulate(
         elif figures["runs"] % TELL_EVERY == 0:
             print(f"{figures['runs']} runs, {figures['operations']:,} operations", file=sys.stderr, flush=True)
         if save_schedule is not None:
-            save_schedule.write_text(to_text(outcome.schedule, outcome.plan.seed), encoding="utf-8")
+            with explained(save_schedule, "write the schedule"):
+                save_schedule.write_text(to_text(outcome.schedule, outcome.plan.seed), encoding="utf-8")
     if as_json:
         print(json.dumps({"version": 1, "first_seed": first, **figures, "found": found}))
     else:

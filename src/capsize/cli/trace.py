@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def trace(
-    folder: Annotated[Path, typer.Argument(help="A run's folder, or one that holds trace.jsonl files.")] = Path(
+    folder: Annotated[Path, typer.Argument(help="A run's folder in the store.")] = Path(
         "store/latest"
     ),
     index: Annotated[
@@ -27,11 +27,14 @@ def trace(
     html: Annotated[Path | None, typer.Option("--html", help="Write the message diagram to this file.")] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Tell the way of one log entry: append, fsync, AppendEntries, checks, acknowledgements, majority, apply."""
+    """Tell one write's way through the cluster.
+
+    Append, fsync, AppendEntries, checks, acknowledgements, majority, apply."""
     from capsize.errors import UsageError
     from capsize.report.diagram import as_html
     from capsize.report.story import as_json as story_json
     from capsize.report.story import as_text, commands, tell
+    from capsize.store import explained
 
     events, clocks = (_played(scenario), "") if scenario else _recorded(folder)
     known = commands(events)
@@ -48,20 +51,25 @@ def trace(
             f"--index: no leader appended an entry at index {index}{f' in term {term}' if term else ''}{near}"
         )
     if html is not None:
-        html.write_text(as_html(story), encoding="utf-8")
+        with explained(html, "write the diagram"):
+            html.write_text(as_html(story), encoding="utf-8")
     print(json.dumps(story_json(story)) if as_json else as_text(story, clocks))
     return 0
 
 
 def _recorded(folder: Path) -> tuple[Sequence[TraceEvent], str]:
-    """Return the events of all trace files below a folder, causes first; and what was done about several clocks."""
+    """Return the events of all traces of a run, causes first; and what was done about several clocks.
+
+    Nothing but a run's own files is looked at.
+    """
     from capsize.checker.clocks import on_one_clock, ways_of
     from capsize.checker.trace import causal_order, parse_trace
     from capsize.errors import StoreError
+    from capsize.store import run_folder
 
-    files = sorted(folder.glob("nodes/*/trace.jsonl")) or sorted(folder.glob("**/trace.jsonl"))
+    files = sorted(run_folder(folder).glob("nodes/*/trace.jsonl"))
     if not files:
-        raise StoreError(f"{folder}: no trace.jsonl in it or below; only systems that trace leave them (--system raft)")
+        raise StoreError(f"{folder}: its nodes left no trace.jsonl; only systems that trace do (--system raft)")
     traces: list[list[TraceEvent]] = []
     for path in files:
         with path.open("rb") as lines:
