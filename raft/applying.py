@@ -114,7 +114,7 @@ class Applying(Server):
     ) -> None:
         """Answer this server's own client. outcome: ok, fail (surely nothing happened), info (not known)."""
         if self.settings.trace:
-            self.trace("client_reply", x={"rid": rid, "outcome": outcome, "index": log_index})
+            self.trace("client_reply", None, None, None, {"rid": rid, "outcome": outcome, "index": log_index})
         meta = {"served_by": self.name, "term": self.term if term is None else term, "log_index": log_index}
         self.effects.replies.append(ClientReply(rid, outcome, result, error, meta))
 

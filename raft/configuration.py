@@ -30,10 +30,8 @@ class ConfigurationHistory:
 
     def __init__(self, initial: Configuration) -> None:
         self._stack: list[tuple[int, Configuration]] = [(0, initial)]
-
-    @property
-    def current(self) -> Configuration:
-        return self._stack[-1][1]
+        self.current = initial
+        """The newest; kept at hand, since every event asks for it."""
 
     @property
     def index(self) -> int:
@@ -42,12 +40,14 @@ class ConfigurationHistory:
 
     def add(self, index: int, configuration: Configuration) -> None:
         self._stack.append((index, configuration))
+        self.current = configuration
 
     def truncate(self, last_index: int) -> bool:
         """Roll back to what the log up to `last_index` says; return whether that changed anything."""
         before = len(self._stack)
         while len(self._stack) > 1 and self._stack[-1][0] > last_index:
             self._stack.pop()
+        self.current = self._stack[-1][1]
         return len(self._stack) != before
 
     def at(self, index: int) -> Configuration:
@@ -64,3 +64,4 @@ class ConfigurationHistory:
     def restart_from(self, index: int, configuration: Configuration) -> None:
         """Begin anew with a snapshot's configuration, which stands at `index`."""
         self._stack = [(index, configuration)]
+        self.current = configuration

@@ -82,7 +82,7 @@ class Core(Election):
         if message.to != self.name:
             return
         if self.settings.trace:
-            self.trace("recv", msg=message)
+            self.trace("recv", message)
         handler = getattr(self, _HANDLERS[NAMES[type(message)]])
         handler(message)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 COMMAND = "cmd"
@@ -48,8 +48,8 @@ START = Position(0, 0)
 
 def payload_hash(entry: Entry) -> str:
     """Return the hash under which traces compare payloads: what is replicated, without index and term."""
-    text = f"{entry.kind}\0{entry.client}\0{entry.seq}\0{entry.data}"
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    _, _, kind, data, client, seq = entry
+    return blake2b(f"{kind}\0{client}\0{seq}\0{data}".encode(), digest_size=8).hexdigest()
 
 
 class Log:

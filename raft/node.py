@@ -253,14 +253,14 @@ class Node:
             self._arm_timer()
 
     # -- connections -----------------------------------------------------------------------------------------
-    def _on_frame(self, connection: FrameProtocol, frame: Frame, data: bytes) -> None:
+    def _on_frame(self, connection: FrameProtocol, frame: Frame, text: str) -> None:
         if "type" in frame:
             try:
                 message = decode(frame)
             except ValueError as error:
                 raise BadFrame(str(error)) from error
             if self.trace is not None:
-                self.trace.heads[message.id] = head_of(data)
+                self.trace.heads[message.id] = head_of(text)
             self.confirmations.heard(connection)
             self.step(MessageReceived(message))
             return

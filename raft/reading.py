@@ -93,7 +93,8 @@ class Reading(Snapshots):
             return
         value = self.machine.read(read.key)
         if self.settings.trace:
-            self.trace("read_served", x={"rid": rid, "index": index, "key": read.key, "applied": self.applied_index})
+            told = {"rid": rid, "index": index, "key": read.key, "applied": self.applied_index}
+            self.trace("read_served", None, None, None, told)
         self.reply(rid, "ok", value, "", self.applied_index, term=term)
 
     def refuse_read(self, rid: str, why: str) -> None:
@@ -134,10 +135,9 @@ class Reading(Snapshots):
         """Put a read into the next round, or serve it under the lease."""
         leased = self.uses_lease() and self.lease_holds() and self.may_take_index()
         if self.settings.trace:
-            how: tuple[str, bool | int] = ("lease", True) if leased else ("round", self.read_round + 1)
-            self.trace(
-                "read_index", x={"rid": read.rid, "origin": read.origin, "index": self.commit_index, how[0]: how[1]}
-            )
+            told: dict[str, Any] = {"rid": read.rid, "origin": read.origin, "index": self.commit_index}
+            told["lease" if leased else "round"] = True if leased else self.read_round + 1
+            self.trace("read_index", None, None, None, told)
         if leased:
             self.confirm(read, self.commit_index)
             return

@@ -48,7 +48,7 @@ class Requests(Reading):
             asked: dict[str, Any] = {"rid": rid, "cid": client, "seq": seq, "f": f, "key": key}
             if is_short(value):
                 asked["value"] = value
-            self.trace("client_submit", x=asked)
+            self.trace("client_submit", None, None, None, asked)
         if request.f in READS:
             self.submit_read(request.rid, request.key)
         elif request.f in WRITES:

@@ -29,7 +29,7 @@ from .log import Entry, Log, Position
 from .messages import Message
 from .settings import Settings
 from .state_machine import StateMachine
-from .trace import State
+from .trace import NOWHERE, State
 
 FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER = "F", "P", "C", "L"
 ROLE_NAMES = {FOLLOWER: "follower", PRE_CANDIDATE: "pre-candidate", CANDIDATE: "candidate", LEADER: "leader"}
@@ -96,7 +96,7 @@ class Server:
         self._held: deque[tuple[int, int, Callable[[], None]]] = deque()
         self._messages_sent = 0
         self._seen_state: tuple[Any, ...] = ()
-        self._shown_state: State | None = None
+        self._shown_state = NOWHERE
         self._applied: list[tuple[Entry, str]] = []
         """Applied, and not traced yet."""
         self.check_recovered()
@@ -129,38 +129,46 @@ class Server:
     def trace(
         self,
         event: str,
-        *,
         msg: Message | None = None,
         e: Sequence[Entry] | None = None,
         h: str | None = None,
         x: Mapping[str, Any] | None = None,
     ) -> None:
-        """Note an event, with the state it leaves."""
+        """Note an event, with the state it leaves.
+
+        Every message passes here twice: so the state is compared here, and arguments may be given by position.
+        """
         if self.settings.trace:
             if self._applied:
                 self.trace_applied()
-            self.effects.trace.append((event, self.traced_state(), msg, e, h, x))
+            seen = (
+                self.term, self.vote, self.role, self.commit_index, self.applied_index, self.durable_index,
+                self.log.version, self.configurations.current,
+            )  # fmt: skip
+            state = self._shown_state if seen == self._seen_state else self.traced_state(seen)
+            self.effects.trace.append((event, state, msg, e, h, x))
 
     def trace_applied(self) -> None:
         """Note what was applied since the last event, in one event: entries, and the state hash after each."""
-        entries = [entry for entry, _ in self._applied]
-        hashes = [digest for _, digest in self._applied]
-        self._applied.clear()
-        more = {"hashes": hashes} if len(hashes) > 1 else None
-        self.effects.trace.append(("apply", self.traced_state(), None, entries, hashes[-1], more))
+        applied, self._applied = self._applied, []
+        entries = [entry for entry, _ in applied]
+        more = {"hashes": [digest for _, digest in applied]} if len(applied) > 1 else None
+        self.trace("apply", None, entries, applied[-1][1], more)
 
-    def traced_state(self) -> State:
-        """Return the state as traces show it: the same object as long as nothing changed."""
-        log, configuration, dur = self.log, self.configurations.current, self.durable_index
-        seen = (
-            self.term, self.vote, self.role, self.commit_index, self.applied_index, dur, log.version, configuration
-        )  # fmt: skip
-        if seen != self._seen_state or self._shown_state is None:
-            self._seen_state = seen
-            self._shown_state = State(
-                *seen[:5], log.last, log.base, (dur, log.term_at(dur)), configuration.voters, configuration.learners
-            )
-        return self._shown_state
+    def traced_state(self, seen: tuple[Any, ...]) -> State:
+        """Return the state as traces show it, in which `trace` has seen a change; unchanged parts stay the objects."""
+        log, before, known = self.log, self._shown_state, self._seen_state
+        term, vote, role, commit, applied, durable, version, configuration = seen
+        last, base, dur = before.last, before.base, before.dur
+        grown = not known or version != known[6]
+        if grown:
+            last, base = log.last, log.base
+        if grown or durable != dur[0]:
+            dur = durable, log.term_at(durable)
+        self._seen_state = seen
+        parts = term, vote, role, commit, applied, last, base, dur, configuration.voters, configuration.learners
+        self._shown_state = state = tuple.__new__(State, parts)  # as State(*parts), at half the cost
+        return state
 
     # -- messages --------------------------------------------------------------------------------------------
     def new_id(self) -> str:
@@ -171,7 +179,7 @@ class Server:
     def send(self, message: Message) -> None:
         """Let a message leave with this step's effects."""
         if self.settings.trace:
-            self.trace("send", msg=message)
+            self.trace("send", message)
         self.effects.sends.append(message)
 
     def halt(self, reason: str) -> None:
@@ -205,7 +213,7 @@ class Server:
         self.log.append(entries)
         self.write(AppendLog(self._pend("log"), tuple(entries)))
         if self.settings.trace:
-            self.trace("append", e=entries, x={"prev": previous})
+            self.trace("append", None, entries, None, {"prev": previous})
         self.note_configurations(entries)
 
     def truncate_log(self, last_index: int) -> None:

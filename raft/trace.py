@@ -42,6 +42,9 @@ class State(NamedTuple):
     learners: tuple[str, ...]
 
 
+NOWHERE = State(0, None, "", 0, 0, Position(0, 0), Position(0, 0), (0, 0), (), ())
+"""Before the first event."""
+
 Traced = tuple[str, State, Message | None, Sequence[Entry] | None, str | None, Mapping[str, Any] | None]
 """An event: its name, the state it leaves (the same object while nothing changed), message, entries, hash, more."""
 
@@ -105,23 +108,25 @@ class TraceWriter:
         head, count = self._head, self._count
         times = f',"mono":{time.monotonic_ns()},"wall":{time.time_ns()},"ev":"'
         lines: list[str] = []
-        known, before = self.heads, self._state
+        known, before, spellers = self.heads, self._state, _MORE
         for event, state, message, entries, digest, more in events:
             count += 1
-            changed = "" if state is before else self._state_text(state)
-            before = state
+            if state is before:
+                changed = ""
+            else:
+                changed, before = self._state_text(state), state
             if message is not None:
                 shown = known.get(message.id) or head_of_message(message)
                 line = f'{head}{count}{times}{event}"{changed},"msg":{shown}}}'
             else:
                 line = f'{head}{count}{times}{event}"{changed}'
             if entries is not None:
-                line += f',"e":[{",".join(map(self._entry_text, entries))}]'
+                shown = self._entry_text(entries[0]) if len(entries) == 1 else ",".join(map(self._entry_text, entries))
+                line += f',"e":[{shown}]'
             if digest is not None:
                 line += f',"h":"{digest}"'
             if more is not None:
-                spelt = _MORE.get(event, _more_text)
-                line += f',"x":{{{spelt(more)}}}'
+                line += f',"x":{{{spellers.get(event, _more_text)(more)}}}'
             lines.append(line)
         self._count = count
         known.clear()
@@ -129,30 +134,40 @@ class TraceWriter:
         self._file.append("}\n".join(lines).encode())
 
     def _state_text(self, state: State) -> str:
+        """Return what changed, as text: by hand where only commit, applied, last or dur did, as with every request."""
         before, self._state = self._state, state
-        if before is None or before[:3] != state[:3] or before[6:7] != state[6:7] or before[8:] != state[8:]:
+        if before is None:
             return f',"st":{_json(state_changes(before, state))}'
-        parts: list[str] = []
-        if state.commit != before.commit:
-            parts.append(f'"commit":{state.commit}')
-        if state.applied != before.applied:
-            parts.append(f'"applied":{state.applied}')
-        if state.last is not before.last and state.last != before.last:
-            parts.append(f'"last":[{state.last[0]},{state.last[1]}],"base":[{state.base[0]},{state.base[1]}]')
-        if state.dur != before.dur:
-            index, term = state.dur
-            parts.append(f'"dur":[{index},{"null" if term is None else term}]')
-        return f',"st":{{{",".join(parts)}}}' if parts else ""
+        term0, vote0, role0, commit0, applied0, last0, base0, dur0, voters0, learners0 = before
+        term, vote, role, commit, applied, last, base, dur, voters, learners = state
+        same = role is role0 and vote is vote0 and base is base0 and voters is voters0 and learners is learners0
+        if not same or term != term0:
+            changed = state_changes(before, state)
+            return f',"st":{_json(changed)}' if changed else ""
+        text = ""
+        if commit != commit0:
+            text = f',"commit":{commit}'
+        if applied != applied0:
+            text += f',"applied":{applied}'
+        if last is not last0 and last != last0:
+            text += f',"last":[{last[0]},{last[1]}],"base":[{base[0]},{base[1]}]'
+        if dur is not dur0 and dur != dur0:
+            text += f',"dur":[{dur[0]},{"null" if dur[1] is None else dur[1]}]'
+        return f',"st":{{{text[1:]}}}' if text else ""
 
     def _entry_text(self, entry: Entry) -> str:
-        known, text = self._shown.get(entry.index, (None, ""))
-        if known is entry:
-            return text
-        text = f'{{"i":{entry.index},"t":{entry.term},"h":"{payload_hash(entry)}","k":{quoted(entry.kind)}'
-        text += f',"cid":{quoted(entry.client)},"seq":{entry.seq}}}' if entry.client else "}"
+        index, term, kind, _, client, seq = entry
+        known = self._shown.get(index)
+        if known is not None and known[0] is entry:
+            return known[1]
+        digest = payload_hash(entry)
+        if client:
+            text = f'{{"i":{index},"t":{term},"h":"{digest}","k":{quoted(kind)},"cid":{quoted(client)},"seq":{seq}}}'
+        else:
+            text = f'{{"i":{index},"t":{term},"h":"{digest}","k":{quoted(kind)}}}'
         if len(self._shown) >= SHOWN_MAX:
             self._shown.clear()
-        self._shown[entry.index] = entry, text
+        self._shown[index] = entry, text
         return text
 
     def close(self) -> None:
@@ -162,19 +177,26 @@ class TraceWriter:
 # -- what else an event tells, as text; the events of every request are spelt out --------------------------------------
 def _text(value: Any) -> str:
     kind = type(value)
-    return quoted(value) if kind is str else f"{value}" if kind is int else _json(value)
+    return f"{value}" if kind is int else quoted(value) if kind is str else _json(value)
 
 
 def _more_text(more: Mapping[str, Any]) -> str:
     return ",".join([f'"{key}":{_text(value)}' for key, value in more.items()])
 
 
+_BETWEEN = '","'
 _MORE: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "client_submit": lambda x: (
         f'"rid":"{x["rid"]}","cid":{quoted(x["cid"])},"seq":{x["seq"]},"f":{quoted(x["f"])},"key":{_text(x["key"])}'
         + (f',"value":{_text(x["value"])}' if "value" in x else "")
     ),
     "client_reply": lambda x: f'"rid":"{x["rid"]}","outcome":"{x["outcome"]}","index":{x["index"]}',
+    "read_index": lambda x: (
+        f'"rid":"{x["rid"]}","origin":{_text(x["origin"])},"index":{x["index"]},'
+        + (f'"round":{x["round"]}' if "round" in x else f'"lease":{_text(x["lease"])}')
+    ),
+    "append": lambda x: f'"prev":[{x["prev"][0]},{x["prev"][1]}]',
+    "apply": lambda x: f'"hashes":["{_BETWEEN.join(x["hashes"])}"]',
     "read_served": lambda x: (
         f'"rid":"{x["rid"]}","index":{x["index"]},"key":{_text(x["key"])},"applied":{x["applied"]}'
     ),

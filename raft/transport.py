@@ -82,7 +82,7 @@ class Link:
                     await self._lost.wait()
         await asyncio.sleep(RETRY_S[0])
 
-    def _on_frame(self, connection: FrameProtocol, frame: Frame, data: bytes) -> None:
+    def _on_frame(self, connection: FrameProtocol, frame: Frame, text: str) -> None:
         self._unconfirmed_since = None
 
     def _on_lost(self, connection: FrameProtocol) -> None:

@@ -36,7 +36,6 @@ from .messages import (
 )
 
 MARK = ',"payload":'
-_MARK = MARK.encode()
 _json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -52,10 +51,9 @@ def payload(message: Message) -> str:
     return "" if rest is None else MARK + _json(rest(message))
 
 
-def head_of(data: bytes) -> str:
+def head_of(text: str) -> str:
     """Return the head of a message as it came over the wire, on one line; any payload is left out."""
-    end = data.find(_MARK)
-    return (data[:end] if end >= 0 else data[:-1]).decode().replace("\n", " ")
+    return text[: text.find(MARK)].replace("\n", " ")  # without a payload: all but the last character, the brace
 
 
 def _append_reply(m: AppendReply) -> str:

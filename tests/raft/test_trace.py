@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 
 from capsize.checker.trace import parse_trace
 from capsize.raft import trace, wire
+from capsize.raft.configuration import Configuration
+from capsize.raft.core import Core
+from capsize.raft.events import MessageReceived, Persisted, Recovered
 from capsize.raft.log import Entry, Position
 from capsize.raft.messages import (
     AppendEntries,
@@ -27,6 +31,7 @@ from capsize.raft.messages import (
     VoteReply,
     describe,
 )
+from capsize.raft.settings import Settings
 from capsize.raft.trace import State, Traced, TraceWriter, as_line
 
 FIRST = State(1, None, "F", 0, 0, Position(0, 0), Position(0, 0), (0, 0), ("n1", "n2"), ())
@@ -87,14 +92,17 @@ def test_every_event_is_a_line_of_its_own(tmp_path):
         event("client_submit", x={"rid": "n1.3.2", "cid": "c", "seq": 8, "f": "get", "key": 7}),
         event("client_submit", x={"rid": "n1.3.3", "cid": "c", "seq": 9, "f": "cas", "key": 7, "value": [1, ODD]}),
         event("client_reply", x={"rid": "n1.3.1", "outcome": "info", "index": 0}),
+        event("read_index", x={"rid": "n1.3.2", "origin": None, "index": 4, "round": 9}),
+        event("read_index", x={"rid": "n1.3.2", "origin": "n2", "index": 4, "lease": True}),
         event("read_served", x={"rid": "n1.3.2", "index": 4, "key": {"a": ODD}, "applied": 5}),
         event("append", FIRST._replace(last=Position(2, 1)), e=entries, x={"prev": Position(0, 0)}),
         event("apply", FIRST._replace(last=Position(2, 1), applied=1, commit=2), e=entries[:1], h="ab"),
         event("apply", FIRST._replace(last=Position(2, 1), applied=2, commit=2), e=entries[1:], h="cd"),
+        event("apply", e=entries, h="cd", x={"hashes": ["ab", "cd"]}),
     ]
     lines = written(tmp_path / "logs" / "trace.jsonl", events)
     assert bodies(lines) == told(events)
-    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [(1, "n1", 3, n) for n in range(1, 11)]
+    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [(1, "n1", 3, n) for n in range(1, 14)]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
@@ -108,7 +116,7 @@ def test_a_message_comes_over_the_wire_whole_and_its_head_is_what_traces_show(me
     text = f"{wire.head(message)}{wire.payload(message)}}}"
     assert wire.decode(json.loads(text)) == message
     assert json.loads(wire.head(message) + "}") == json.loads(json.dumps(describe(message)))
-    assert wire.head_of(text.encode()) == wire.head(message)
+    assert wire.head_of(text) == wire.head(message)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,7 @@ def test_what_is_no_message_is_refused(frame: dict[str, Any]):
 def test_a_head_known_from_the_wire_is_written_as_it_came_and_forgotten(tmp_path):
     writer = TraceWriter(tmp_path / "trace.jsonl", "n1", 3)
     message = TimeoutNow("n1.1.12", "n1", "n2", 5)
-    writer.heads[message.id] = wire.head_of(b'{"type":"TN",\n"id":"as it came"}')
+    writer.heads[message.id] = wire.head_of('{"type":"TN",\n"id":"as it came"}')
     writer.write([event("recv", msg=message)])
     writer.write([event("recv", msg=message)])
     writer.close()
@@ -185,6 +193,29 @@ def test_state_is_whole_first_and_then_only_what_changed(bench):
     assert tuple(state["last"]) == core.log.last
     assert tuple(state["dur"]) == core.log.last
     assert state["commit"] == core.commit_index
+
+
+def test_the_state_told_is_the_state_left_also_where_a_tail_was_overwritten():
+    core = Core("n1", Configuration(("n1", "n2", "n3")), Settings(), Recovered(), rng=random.Random(7))
+    effects = core.start(0)
+    old = (Entry(1, 1, "noop"), Entry(2, 1, "noop"))
+    new = (Entry(1, 2, "noop"), Entry(2, 2, "noop"))
+    steps = [
+        MessageReceived(AppendEntries("n2.1.1", "n2", "n1", 1, 0, 0, old, 0, 0)), Persisted(2),
+        MessageReceived(AppendEntries("n3.1.1", "n3", "n1", 2, 0, 0, new, 2, 0)), Persisted(5),
+    ]  # fmt: skip
+    seen: list[State] = []
+    for number, step in enumerate(steps):
+        effects = core.step(step, number)
+        state = effects.trace[-1][1]
+        seen.append(state)
+        log, members = core.log, core.configuration
+        assert state == (
+            core.term, core.vote, core.role, core.commit_index, core.applied_index, log.last, log.base,
+            (core.durable_index, log.term_at(core.durable_index)), members.voters, members.learners,
+        )  # fmt: skip
+    assert [state.last for state in seen] == [(2, 1), (2, 1), (2, 2), (2, 2)]
+    assert (seen[1].dur, seen[3].dur, seen[3].commit) == ((2, 1), (2, 2), 2)
 
 
 def test_a_killed_writer_leaves_whole_lines_and_the_next_boot_cuts_off_the_rest(tmp_path):
