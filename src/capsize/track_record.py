@@ -48,8 +48,8 @@ _REAL = """
 
 Every bug climbs the same ladder of short runs until it is caught, each run like anybody's: `capsize run --system raft
 --opt mutant=…`. Bounded at ten minutes a bug; the time is wall time on the machine it was measured on, from an empty
-place to a verdict, on all rungs tried. Rungs are climbed in their order, a second time with another seed where there was
-time; a bug that is not caught was not always on every rung, as the number of its runs says.
+place to a verdict, on all rungs tried. Rungs are climbed in their order, a second time with another seed where there
+was time; a bug that is not caught was not always on every rung, as the number of its runs says.
 
 **{caught} of {bugs} bugs caught** ({share}) within {longest} s at most, {median} s in the median.
 {controls} of {all_controls} negative controls stayed green, {control_tries} runs; the clean core raised **{alarms}** in
