@@ -46,6 +46,17 @@ class Ambush:
         self._holds = holds
         self._ending = ending
         self._log: LogTail | None = None
+        self._until = time.monotonic() + trigger.within_s if trigger.within_s else None
+
+    @property
+    def place(self) -> str:
+        """The failpoint."""
+        return self._trigger.place
+
+    @property
+    def over(self) -> bool:
+        """Whether no time is left to lie in wait."""
+        return self._ending.is_set() or (self._until is not None and time.monotonic() >= self._until)
 
     def lie_in_wait(self, name: str, move: Callable[[], str | None]) -> Caught | str:
         """Arm `name` and wait; return who was caught, or why nobody was.
@@ -53,11 +64,10 @@ class Ambush:
         `move` says on whom to lie in wait from now on, when that has changed (the leader is another one); None: stay.
         A leader that another fault takes down first is followed by the next one.
         """
-        until = time.monotonic() + self._trigger.within_s if self._trigger.within_s else None
         why_not = self._arm(name)
         looked = time.monotonic()
         try:
-            while not self._ending.is_set() and (until is None or time.monotonic() < until):
+            while not self.over:
                 if not why_not:
                     seen = self._look(name)
                     if isinstance(seen, Caught):
