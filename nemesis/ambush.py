@@ -98,13 +98,19 @@ class Ambush:
         if state.alive:
             stands = self._action == "pause" and state.state in ("T", "t") and not self._holds.held("paused", name)
             return Caught(name, None, self._said()) if stands else ""
-        self._holds.unexpect(self._number, name)
-        if self._holds.held_by_others(name, self._number):
-            return f"{name} was taken down by another fault before it reached {self._trigger.place}"
+        by_another = f"{name} was taken down by another fault before it reached {self._trigger.place}"
+        if self._holds.held_by_others(name, self._number, but=("out",)):
+            self._holds.unexpect(self._number, name)
+            return by_another
         if self._action != "crash":
             return f"{name} ended before it reached {self._trigger.place}"
         self._holds.keep_down(self._number, [name])
-        return Caught(name, state.code, self._said())
+        self._holds.unexpect(self._number, name)
+        said = self._said()
+        if not said and self._holds.held("out", name):  # a member that is being removed may end of that, or die here
+            self._holds.revive(self._number, [name])
+            return by_another
+        return Caught(name, state.code, said)
 
     def release(self, name: str) -> None:
         """Let a node that waits at the place go on, unless a fault keeps it paused or took it down."""

@@ -301,6 +301,24 @@ def test_a_node_that_another_fault_took_down_first_is_armed_again_when_it_is_bac
     assert stage.world.alive["n2"]
 
 
+def test_a_node_that_says_it_died_at_the_place_was_caught_although_it_is_being_removed() -> None:
+    """A member that is being removed still runs: when it dies at the failpoint, that is no crash of its own."""
+    stage = Stage(kill('{"failpoint": "after_append", "node": "n2"}', target="n2"))
+    system, holds = Failing(), stage.nemesis._stage.holds
+    holds.operator.system = system
+    stage.nemesis.start()
+    ends = time.monotonic() + 5
+    while "n2" not in system.armed and time.monotonic() < ends:
+        time.sleep(0.01)
+    holds._held["out"]["n2"].add(99)
+    stage.log += b"WARNING failpoint after_append: kill\n"
+    stage.world.alive["n2"] = False
+    stage.until("probe")
+    assert stage.line("probe")["landed"] is True
+    stage.nemesis.stop()
+    assert [v for _, v in stage.lines if v["phase"] == "skip"] == []
+
+
 def test_an_ambush_waits_for_a_node_that_is_down_and_neither_starts_nor_arms_it() -> None:
     """A process that ended by itself is a finding; the ambush must not raise it before anybody has seen it."""
     stage = Stage(kill('{"failpoint": "after_append", "node": "n2", "within_s": 0.5}', target="n2"))
