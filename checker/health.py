@@ -209,13 +209,17 @@ def strikings(history: History) -> dict[int, Striking]:
 
 
 def fault_counts(faults: Iterable[Striking], kinds: Sequence[str] = ()) -> dict[str, dict[str, int]]:
-    """Return how many faults of each kind were intended, landed, skipped and failed; the chosen kinds always appear."""
+    """Return how many faults of each kind were intended, landed, skipped and failed; the chosen kinds always appear.
+
+    One that was intended, and then skipped because nobody came to the place or the system declined, is skipped only.
+    """
     counts = {kind: {"intended": 0, "landed": 0, "skipped": 0, "failed": 0} for kind in kinds}
     for one in faults:
         by = counts.setdefault(one.kind, {"intended": 0, "landed": 0, "skipped": 0, "failed": 0})
-        by["intended"] += one.intended
+        skipped = bool(one.skipped) and not one.landed
+        by["intended"] += one.intended and not skipped
         by["landed"] += one.landed
-        by["skipped"] += bool(one.skipped)
+        by["skipped"] += skipped
         by["failed"] += bool(one.errors)
     counts.pop("nemesis", None)
     return counts

@@ -46,6 +46,17 @@ class Ambush:
         self._holds = holds
         self._ending = ending
         self._log: LogTail | None = None
+        self._until = time.monotonic() + trigger.within_s if trigger.within_s else None
+
+    @property
+    def place(self) -> str:
+        """The failpoint."""
+        return self._trigger.place
+
+    @property
+    def over(self) -> bool:
+        """Whether no time is left to lie in wait."""
+        return self._ending.is_set() or (self._until is not None and time.monotonic() >= self._until)
 
     def lie_in_wait(self, name: str, move: Callable[[], str | None]) -> Caught | str:
         """Arm `name` and wait; return who was caught, or why nobody was.
@@ -53,11 +64,10 @@ class Ambush:
         `move` says on whom to lie in wait from now on, when that has changed (the leader is another one); None: stay.
         A leader that another fault takes down first is followed by the next one.
         """
-        until = time.monotonic() + self._trigger.within_s if self._trigger.within_s else None
         why_not = self._arm(name)
         looked = time.monotonic()
         try:
-            while not self._ending.is_set() and (until is None or time.monotonic() < until):
+            while not self.over:
                 if not why_not:
                     seen = self._look(name)
                     if isinstance(seen, Caught):
@@ -88,13 +98,19 @@ class Ambush:
         if state.alive:
             stands = self._action == "pause" and state.state in ("T", "t") and not self._holds.held("paused", name)
             return Caught(name, None, self._said()) if stands else ""
-        self._holds.unexpect(self._number, name)
-        if self._holds.held_by_others(name, self._number):
-            return f"{name} was taken down by another fault before it reached {self._trigger.place}"
+        by_another = f"{name} was taken down by another fault before it reached {self._trigger.place}"
+        if self._holds.held_by_others(name, self._number, but=("out",)):
+            self._holds.unexpect(self._number, name)
+            return by_another
         if self._action != "crash":
             return f"{name} ended before it reached {self._trigger.place}"
         self._holds.keep_down(self._number, [name])
-        return Caught(name, state.code, self._said())
+        self._holds.unexpect(self._number, name)
+        said = self._said()
+        if not said and self._holds.held("out", name):  # a member that is being removed may end of that, or die here
+            self._holds.revive(self._number, [name])
+            return by_another
+        return Caught(name, state.code, said)
 
     def release(self, name: str) -> None:
         """Let a node that waits at the place go on, unless a fault keeps it paused or took it down."""

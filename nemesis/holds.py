@@ -99,17 +99,14 @@ class Holds:
         return any(self.held(state, name) for state in GONE)
 
     def may_have_ended(self, name: str) -> bool:
-        """Return whether it may, short of memory as it is, though nobody wants it down."""
-        return self.excused(name) or self.conditions.in_charge("memory", name) is not None
+        """Return whether it may, though nobody wants it down: short of memory as it is, or at an armed failpoint."""
+        with self._lock:
+            armed = bool(self._armed[name])
+        return armed or self.excused(name) or self.conditions.in_charge("memory", name) is not None
 
     def may_die(self, name: str) -> bool:
         """Return whether SIGKILL ends the process of `name` at once: one that hangs in a frozen disk waits for it."""
         return not (self.held("frozen", name) or self.held("slow", name))
-
-    def may_be_gone(self, name: str) -> bool:
-        """Return whether a process that is gone may be gone because of the tool: a fault, or a failpoint it armed."""
-        with self._lock:
-            return self.excused(name) or bool(self._armed[name])
 
     def expect(self, fault: int, name: str) -> None:
         """Note that `fault` has armed a failpoint on `name`, at which it will die."""
@@ -121,10 +118,10 @@ class Holds:
         with self._lock:
             self._armed[name].discard(fault)
 
-    def held_by_others(self, name: str, fault: int) -> bool:
-        """Return whether a fault other than `fault` may keep the process of `name` from running."""
+    def held_by_others(self, name: str, fault: int, *, but: Sequence[str] = ()) -> bool:
+        """Return whether a fault other than `fault` may keep the process of `name` from running; `but` leaves out."""
         with self._lock:
-            return any(self._held[state][name] - {fault} for state in GONE)
+            return any(self._held[state][name] - {fault} for state in GONE if state not in but)
 
     @property
     def asks(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from capsize.cluster.node import ProcessState
 from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
+from capsize.nemesis.target import QUORUMS
 
 
 def plan_nodes(fault: Fault, situation: Situation, rng: random.Random) -> Plan | Skip:
@@ -18,8 +19,8 @@ def plan_nodes(fault: Fault, situation: Situation, rng: random.Random) -> Plan |
     if targets:
         return Plan(targets)
     if situation.quorum == "keep" and replace(situation, quorum="").whom(fault.target, rng):
-        return Skip("no node can be spared: the quorum would be lost")
-    return Skip(f"no node is {fault.target!r} now")
+        return Skip("no node can be spared: the quorum would be lost", passing=True)
+    return Skip(f"no node is {fault.target!r} now", passing=fault.target in QUORUMS)
 
 
 def look(names: Iterable[str], holds: Holds, good: Callable[[ProcessState], bool], *, wait_s: float) -> Probe:

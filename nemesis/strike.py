@@ -34,6 +34,8 @@ HEAL_TRIES = 3
 HEAL_AGAIN_S = 0.5
 LEADER_POLL_S = 0.1
 TARGET_POLL_S = 0.2
+ASKED = 4
+"""How often a system is asked for what it declines, while the load lasts: another change may be under way."""
 PATIENCE_S = 2.0
 """An election or two: how much longer than its own length a fault waits for somebody to hit."""
 
@@ -89,9 +91,19 @@ class Strike:
                 self._skip(f"its trigger did not come: {when}")
                 return
             detail["trigger"] = dict(seen)
-        with self._planned(self._until_ns()) as plan:
-            if plan is not None:
-                self._strike(plan, detail, lambda: self.fault.inject(self.number, plan, self.stage.holds))
+        for tries in range(1, ASKED + 1):
+            with self._planned(self._until_ns()) as plan:
+                if plan is None:
+                    return
+                declined = self._strike(plan, detail, self._inject(plan), last=tries == ASKED)
+            if not declined or tries == ASKED:
+                return
+            if self.stage.ending.wait(TARGET_POLL_S):
+                self._skip(declined)
+                return
+
+    def _inject(self, plan: Plan) -> Callable[[], Errors]:
+        return lambda: self.fault.inject(self.number, plan, self.stage.holds)
 
     # -- planning ----------------------------------------------------------------------------------------------
     @contextmanager
@@ -133,7 +145,7 @@ class Strike:
                 left = stage.holds.remains(plan.cuts, gone, voters=self._voters())
                 cost = {"cuts": drops(plan.cuts), "leaders_possible": list(left.leaders)} if plan.cuts else {}
                 if situation.quorum == "keep" and not left.quorum:
-                    plan = Skip(f"no quorum would be left without {', '.join(plan.targets)}")
+                    plan = Skip(f"no quorum would be left without {', '.join(plan.targets)}", passing=True)
                 else:
                     stage.holds.reserve(self.number, gone, plan.cuts, fault.claims)
         if isinstance(plan, Skip):
@@ -177,14 +189,22 @@ class Strike:
 
     # -- striking ----------------------------------------------------------------------------------------------
     def _strike(
-        self, plan: Plan, detail: Mapping[str, Any], inject: Callable[[], Errors], caught: Caught | None = None
-    ) -> None:
+        self,
+        plan: Plan,
+        detail: Mapping[str, Any],
+        inject: Callable[[], Errors],
+        caught: Caught | None = None,
+        *,
+        last: bool = True,
+    ) -> str:
+        """Carry it out; return why the system declined, "" when it did not. `last`: it is not asked again."""
         fault, stage = self.fault, self.stage
         until_ns = self._until_ns()
         if caught is None:
             self._intend(detail)
         self._activate(plan)
         said: Mapping[str, Any] = {}
+        declined = ""
         try:
             errors = inject()
             self._record("inject", detail=_told(errors))
@@ -196,8 +216,10 @@ class Strike:
             landed = probe.holds and not errors and (caught is None or caught.proven)
             self._record("probe", landed=landed, detail=seen)
             said = fault.during(self.number, plan, stage.holds, self._wait(until_ns))
-        except Declined as declined:
-            self._skip(str(declined))
+        except Declined as no:
+            declined = str(no)
+            if last:
+                self._skip(declined)
         except Exception as error:
             self._record("error", landed=False, detail={"error": f"{type(error).__name__}: {error}"})
             log.debug("fault %s", self.step.kind, exc_info=True)
@@ -205,6 +227,9 @@ class Strike:
             self._heal(plan, said)
             stage.active.pop(self.number, None)
             stage.changed()
+        if not declined:
+            stage.lookout.note(AfterHeal.word, *self.step.names)
+        return declined
 
     def _wait(self, until_ns: int) -> Callable[[float | None], bool]:
         # A fault that found its target late still holds for a while: half its length, at least.
@@ -241,35 +266,20 @@ class Strike:
         self._record("heal-probe", landed=healed, detail=dict(probe.seen) if probe is not None else {})
         if not healed:
             self._record("error", detail={"error": "not healed", **errors, **(dict(probe.seen) if probe else {})})
-        self.stage.lookout.note(AfterHeal.word, *self.step.names)
 
     # -- at an exact place of the code -------------------------------------------------------------------------
     def _from_ambush(self, trigger: Failpoint) -> None:
         """Catch a node at the place; a kill happens there and then, any other fault while the node stands there."""
-        aim, crash = trigger.node, isinstance(self.fault, Kill)
-        until_ns = self._until_ns() + int(trigger.within_s * 1e9)
-        whole, self.fault = self.fault, replace(self.fault, target=aim)
-        situation = self._situation(until_ns)
-        names = situation.whom(aim, stream(self.stage.seed, "target", self.step.kind, self.step.nth))
-        if not names:
-            self._skip(f"no node is {aim!r} now")
-            return
-        there = whole.target in (aim, names)
-        self.fault = replace(whole, target=names) if there else whole
-        self._told["targets"] = list(names)
-        self._intent = {"leader": situation.leader, "term": situation.term}
-        self._intend({"armed": trigger.place})
+        whole = self.fault
+        there = whole.target in (trigger.node, (trigger.node,))
+        crash = there and isinstance(whole, Kill)  # a kill of somebody else strikes while the node stands there
         ambush = Ambush(self.number, trigger, "crash" if crash else "pause", self.stage.holds, self.stage.ending)
-
-        def move() -> str | None:
-            return self.stage.leader()[0] if aim == "leader" else None
-
-        caught = ambush.lie_in_wait(names[0], move)
+        caught = self._caught_at(trigger, ambush)
         if isinstance(caught, str):
             self._skip(caught)
             return
         if there:
-            self.fault = replace(self.fault, target=(caught.node,))
+            self.fault = replace(whole, target=(caught.node,))
         self._told["targets"] = [caught.node]
         if crash:
             plan = Plan((caught.node,))
@@ -285,6 +295,37 @@ class Strike:
                     self._strike(found, {}, self._injecting(found, ambush, caught), caught)
         finally:
             ambush.release(caught.node)
+
+    def _caught_at(self, trigger: Failpoint, ambush: Ambush) -> Caught | str:
+        """Lie in wait, again and again while time is left, for whoever the trigger means; or return why in vain.
+
+        Nobody who is meant, a node that is down or that another fault takes down first: all that passes.
+        """
+        aim, stage = trigger.node, self.stage
+        whole, self.fault = self.fault, replace(self.fault, target=aim)
+        before = ""
+        try:
+            while True:
+                situation = self._situation(self._until_ns())
+                names = situation.whom(aim, stream(stage.seed, "target", self.step.kind, self.step.nth))
+                caught = self._lie_in_wait(names[0], situation, ambush) if names else f"no node is {aim!r} now"
+                if isinstance(caught, Caught):
+                    return caught
+                if ambush.over or stage.ending.wait(TARGET_POLL_S):
+                    return f"{caught}; before that, {before}" if before not in ("", caught) else caught
+                before = caught
+        finally:
+            self.fault = whole
+
+    def _lie_in_wait(self, name: str, situation: Situation, ambush: Ambush) -> Caught | str:
+        if not self.stage.holds.node(name).process().alive:
+            return f"{name} is down"
+        if self._told.get("targets") != [name]:  # not once for every try
+            self._told["targets"] = [name]
+            self._intent = {"leader": situation.leader, "term": situation.term}
+            self._intend({"armed": ambush.place})
+        aims_at_leader = self.fault.target == "leader"
+        return ambush.lie_in_wait(name, lambda: self.stage.leader()[0] if aims_at_leader else None)
 
     def _injecting(self, plan: Plan, ambush: Ambush, caught: Caught) -> Callable[[], Errors]:
         def inject() -> Errors:

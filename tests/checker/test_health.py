@@ -96,6 +96,17 @@ def test_a_skipped_fault_is_not_a_fault_that_landed() -> None:
     assert "kill-leader never landed: no node is 'leader' now" in coverage(LOAD, skipped, FINAL, DONE)
 
 
+def test_a_fault_that_lay_in_wait_and_was_skipped_counts_as_skipped_only() -> None:
+    armed = [
+        fault("crash-after-append", "intend", 3, detail={"armed": "after_append"}),
+        fault("crash-after-append", "skip", 4, detail={"reason": "n1 did not reach after_append in time"}),
+    ]
+    verdict = judged(LOAD, armed, FINAL, DONE, kinds=("crash-after-append",))
+    counts = verdict.figures["faults"]["crash-after-append"]
+    assert counts == {"intended": 0, "landed": 0, "skipped": 1, "failed": 0}
+    assert verdict.axes[Axis.COVERAGE].valid == "unknown"
+
+
 def test_operations_must_succeed_and_reads_must_see_writes() -> None:
     nothing = [phase("load", 0), *[event for n in range(30) for event in op(1, "write", n / 10, "fail", value=n)]]
     told = coverage(nothing, LANDED, [phase("recover", 5), phase("final", 6)], DONE)

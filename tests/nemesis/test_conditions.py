@@ -339,6 +339,17 @@ def test_a_damaged_node_is_hit_by_no_other_fault_of_its_disk_and_not_killed_twic
     untouched(world)
 
 
+def test_a_kill_of_a_damaged_node_waits_until_the_damage_is_mended() -> None:
+    world = World(3)
+    seen = played((0.0, 0.6, FlipBit(("n2",))), (0.3, 0.1, Kill(("n2",))), world=world)
+    phases = [(found["id"], found["phase"]) for found in seen]
+    landed = {found["id"]: found["landed"] for found in seen if found["phase"] == "probe"}
+    assert landed == {1: True, 2: True}
+    assert phases.index((2, "intend")) > phases.index((1, "heal"))
+    assert world.orders.index("repair n2") < len(world.orders) - 1 - world.orders[::-1].index("kill n2")
+    untouched(world)
+
+
 # -- words -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", PLACES, ids=lambda kind: kind.word)
 def test_every_word_draws_faults_that_go_through_json(kind: Any) -> None:

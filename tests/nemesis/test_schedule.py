@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from itertools import islice, pairwise
 from typing import Any
 
@@ -132,6 +135,32 @@ def test_every_mix_is_the_same_byte_for_byte_on_every_machine(mix: str, digest: 
     text = draw(11, choose(ALL_SINCE_VERSION_1), 60, tempo=Tempo(mix=mix, quiet_period=3)).to_text()
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
     assert parse(text, where="schedule.json").to_text() == text
+
+
+EVERYTHING = """
+from itertools import islice
+from capsize.config import RunConfig
+from capsize.nemesis.kinds import KINDS
+from capsize.nemesis.schedule import Tempo, draw
+from capsize.plan import plan
+for mix in ("overlap", "turns", "storm", "bursts"):
+    print(draw(11, tuple(KINDS.values()), 60, tempo=Tempo(mix=mix, quorum="keep")).to_text())
+for thread in range(3):
+    print(*islice(plan(RunConfig(seed=5, faults=("kill",), nodes=5)).workload.requests(thread), 200))
+"""
+
+
+def test_the_hashes_of_a_process_move_neither_schedules_nor_requests() -> None:
+    """Every kind in every mix, drawn in two processes whose sets and dictionaries hash otherwise."""
+    drawn = [
+        subprocess.run(
+            [sys.executable, "-c", EVERYTHING],
+            env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True, timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert drawn[0] == drawn[1]
+    assert all(f'"kind": "{word}"' in drawn[0] for word in KINDS)
 
 
 @pytest.mark.parametrize("mix", ["overlap", "storm", "bursts"])

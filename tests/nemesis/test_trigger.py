@@ -268,17 +268,86 @@ def test_a_leader_that_is_taken_down_first_is_followed_by_the_next_one() -> None
     stage.nemesis.stop()
 
 
+KILL_N2 = json.dumps({"at_s": 0.3, "duration_s": 0.3, "fault": {"fault": "kill", "target": "n2"}})
+
+
 def test_a_node_that_another_fault_takes_down_first_was_not_caught() -> None:
-    stage = Stage(
-        kill('{"failpoint": "after_append", "node": "n2"}', target="n2"),
-        json.dumps({"at_s": 0.3, "duration_s": 0.2, "fault": {"fault": "kill", "target": "n2"}}),
-    )
+    stage = Stage(kill('{"failpoint": "after_append", "node": "n2", "within_s": 0.5}', target="n2"), KILL_N2)
     stage.nemesis._stage.holds.operator.system = Failing()
     stage.nemesis.start()
     stage.until("skip")
     assert "taken down by another fault" in stage.line("skip")["detail"]["reason"]
+    assert [value for _, value in stage.lines if value["phase"] == "probe" and "when" in value] == []
     stage.nemesis.stop()
     assert stage.world.alive["n2"]
+
+
+def test_a_node_that_another_fault_took_down_first_is_armed_again_when_it_is_back() -> None:
+    stage = Stage(kill('{"failpoint": "after_append", "node": "n2"}', target="n2"), KILL_N2)
+    system = Failing()
+    stage.nemesis._stage.holds.operator.system = system
+    stage.nemesis.start()
+    stage.until("heal-probe")
+    system.armed.clear()
+    ends = time.monotonic() + 5
+    while system.armed.get("n2") != "crash" and time.monotonic() < ends:
+        time.sleep(0.01)
+    stage.world.alive["n2"] = False
+    stage.until("heal-probe", 2)
+    stage.nemesis.stop()
+    mine = [(value["phase"], value.get("landed")) for _, value in stage.lines if "when" in value]
+    assert [phase for phase, _ in mine] == ["intend", "inject", "probe", "heal", "heal-probe"]
+    assert ("probe", True) in mine
+    assert stage.world.alive["n2"]
+
+
+def test_a_node_that_says_it_died_at_the_place_was_caught_although_it_is_being_removed() -> None:
+    """A member that is being removed still runs: when it dies at the failpoint, that is no crash of its own."""
+    stage = Stage(kill('{"failpoint": "after_append", "node": "n2"}', target="n2"))
+    system, holds = Failing(), stage.nemesis._stage.holds
+    holds.operator.system = system
+    stage.nemesis.start()
+    ends = time.monotonic() + 5
+    while "n2" not in system.armed and time.monotonic() < ends:
+        time.sleep(0.01)
+    holds._held["out"]["n2"].add(99)
+    stage.log += b"WARNING failpoint after_append: kill\n"
+    stage.world.alive["n2"] = False
+    stage.until("probe")
+    assert stage.line("probe")["landed"] is True
+    stage.nemesis.stop()
+    assert [v for _, v in stage.lines if v["phase"] == "skip"] == []
+
+
+def test_an_ambush_waits_for_a_node_that_is_down_and_neither_starts_nor_arms_it() -> None:
+    """A process that ended by itself is a finding; the ambush must not raise it before anybody has seen it."""
+    stage = Stage(kill('{"failpoint": "after_append", "node": "n2", "within_s": 0.5}', target="n2"))
+    system = Failing()
+    stage.nemesis._stage.holds.operator.system = system
+    stage.world.alive["n2"] = False
+    stage.nemesis.start()
+    stage.until("skip")
+    assert stage.line("skip")["detail"]["reason"] == "n2 is down"
+    assert system.armed == {}
+    assert not stage.world.alive["n2"]
+    stage.nemesis.stop()
+
+
+def test_a_kill_of_somebody_else_strikes_while_the_node_stands_at_the_place() -> None:
+    stage = Stage(kill('{"failpoint": "after_append", "node": "n1"}', target="n3"))
+    system = Failing()
+    stage.nemesis._stage.holds.operator.system = system
+    stage.nemesis.start()
+    ends = time.monotonic() + 5
+    while "n1" not in system.armed and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert system.armed == {"n1": "pause"}
+    stage.world.stopped["n1"] = True
+    stage.until("heal-probe")
+    assert stage.line("probe")["targets"] == ["n3"]
+    assert stage.line("probe")["landed"] is True
+    assert not stage.world.stopped["n1"]
+    stage.nemesis.stop()
 
 
 def test_threads_of_triggers_end_with_the_nemesis() -> None:
