@@ -65,16 +65,19 @@ class Simulated:
     rows: tuple[Row, ...]
     commit: str
     date: str
+    scenarios: int = len(SCENARIOS)
+    """How many directed scenarios there were then."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as JSON."""
         rows = [row.to_json() for row in self.rows]
-        return {"version": 1, "commit": self.commit, "date": self.date, "rows": rows}
+        return {"version": 1, "commit": self.commit, "date": self.date, "scenarios": self.scenarios, "rows": rows}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Simulated:
         """Return the score that `to_json` wrote."""
-        return cls(tuple(Row.from_json(row) for row in data["rows"]), data["commit"], data["date"])
+        rows = tuple(Row.from_json(row) for row in data["rows"])
+        return cls(rows, data["commit"], data["date"], int(data["scenarios"]))
 
 
 def data_folder(page: Path) -> Path:
@@ -122,7 +125,7 @@ def _simulator_words(score: Simulated, *, operations: int = 300) -> str:
         date=score.date,
         runs=max((row.runs for row in rows), default=0),
         operations=operations,
-        scenarios=len(SCENARIOS),
+        scenarios=score.scenarios,
         found=len(found),
         bugs=len(bugs),
         by_judges=sum(row.by_judges for row in found),
