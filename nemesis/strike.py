@@ -91,16 +91,18 @@ class Strike:
                 self._skip(f"its trigger did not come: {when}")
                 return
             detail["trigger"] = dict(seen)
+        before: dict[str, Any] = {}
         for tries in range(1, ASKED + 1):
             with self._planned(self._until_ns()) as plan:
                 if plan is None:
                     return
-                declined = self._strike(plan, detail, self._inject(plan), last=tries == ASKED)
+                declined = self._strike(plan, detail | before, self._inject(plan), last=tries == ASKED)
             if not declined or tries == ASKED:
                 return
             if self.stage.ending.wait(TARGET_POLL_S):
                 self._skip(declined)
                 return
+            before = {"declined": declined}
 
     def _inject(self, plan: Plan) -> Callable[[], Errors]:
         return lambda: self.fault.inject(self.number, plan, self.stage.holds)
@@ -224,7 +226,7 @@ class Strike:
             self._record("error", landed=False, detail={"error": f"{type(error).__name__}: {error}"})
             log.debug("fault %s", self.step.kind, exc_info=True)
         finally:
-            self._heal(plan, said)
+            self._heal(plan, said, told=last or not declined)
             stage.active.pop(self.number, None)
             stage.changed()
         if not declined:
@@ -243,7 +245,8 @@ class Strike:
 
         return wait
 
-    def _heal(self, plan: Plan, said: Mapping[str, Any]) -> None:
+    def _heal(self, plan: Plan, said: Mapping[str, Any], *, told: bool) -> None:
+        """Undo it, and see that it is undone. `told`: record that; what could not be undone is recorded always."""
         fault, holds, clock = self.fault, self.stage.holds, self.stage.clock
         errors: Errors = {}
         probe: Probe | None = None
@@ -254,7 +257,7 @@ class Strike:
                 threading.Event().wait(HEAL_AGAIN_S)
             try:
                 errors = fault.heal(self.number, plan, holds)
-                if tries == 0:
+                if tries == 0 and told:
                     self._record("heal", detail=dict(said) | _told(errors))
                 probe = None if errors else fault.heal_probe(plan, holds)
             except Exception as error:  # a heal is a clean-up: tried again, then told, never in the way of the next
@@ -263,7 +266,8 @@ class Strike:
             if probe is not None and probe.holds:
                 break
         healed = probe is not None and probe.holds
-        self._record("heal-probe", landed=healed, detail=dict(probe.seen) if probe is not None else {})
+        if told or not healed:
+            self._record("heal-probe", landed=healed, detail=dict(probe.seen) if probe is not None else {})
         if not healed:
             self._record("error", detail={"error": "not healed", **errors, **(dict(probe.seen) if probe else {})})
 

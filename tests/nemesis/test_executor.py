@@ -294,8 +294,9 @@ def test_a_system_that_declines_at_first_is_asked_again() -> None:
     phases = stage.play(until=lambda: "heal-probe" in stage.phases()[stage.phases().index("probe") :]
                         if "probe" in stage.phases() else False)  # fmt: skip
     assert len(asked) == 2
+    assert phases == ["intend", "intend", "inject", "probe", "heal", "heal-probe"]
     assert stage.line("probe")["landed"] is True
-    assert "skip" not in phases
+    assert stage.lines[1][1]["detail"]["declined"] == "another change is under way"
 
 
 def test_only_one_fault_changes_the_members_at_a_time_and_the_other_waits_for_it() -> None:

@@ -244,6 +244,7 @@ def test_a_run_of_several_hosts_has_its_times_on_one_clock(tmp_path: Path, capsy
             path.parent.mkdir(parents=True)
             mine = [event.to_json() for event in events_of("figure_8") if event.node == node]
             path.write_text("".join(json.dumps(line | {"mono": line["mono"] + extra}) + "\n" for line in mine))
+        (tmp_path / where / "run.json").write_text("{}")
     assert trace(tmp_path / "one") == 0
     one = capsys.readouterr().out
     assert trace(tmp_path / "several") == 0
