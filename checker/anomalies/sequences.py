@@ -176,12 +176,17 @@ def _tell_missing(case: Case, seen: Listing, append: Operation, read: Operation)
         because = [f"{name(append)} was told that {item} was appended{case.brief(append)}; {told}"]
     because += [f"{case.told(append)}.", f"After that, {case.told(read)}: {item} is missing."]
     because.append(case.before(append, read) + ".")
+    shown = (after or saw)[:1]
     if after:
         because.append(f"{item} was seen all the same: {case.told(after[0].op)}.")
     elif saw:
         because.append(f"It had been seen before: {case.told(saw[0].op)}.")
     return Found(
-        "stale-read" if after else "lost-element", because, _items([append, read], (append.value,), seen), LIST
+        "stale-read" if after else "lost-element",
+        because,
+        _items([append, read], (append.value,), seen),
+        LIST,
+        tuple(other.op for other in shown),
     )
 
 
