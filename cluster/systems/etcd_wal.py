@@ -82,7 +82,9 @@ class RaftLog:
             self.entries.pop()
 
     def snapshot(self, index: int, term: int) -> None:
-        """Begin anew behind a snapshot, unless the log holds its entry."""
+        """Begin anew behind a snapshot, unless the log holds its entry, or only later ones."""
+        if self.entries and index < self.entries[0].index:
+            return
         if not any(entry.index == index and entry.term == term for entry in reversed(self.entries)):
             self.entries.clear()
 
@@ -115,6 +117,8 @@ class Frames:
         while place + LENGTH.size <= len(data):
             (word,) = LENGTH.unpack_from(data, place)
             if word == 0:
+                if any(data[place:]):
+                    raise Damaged(f"{self.name}: zeros at byte {place}, and more behind them")
                 return
             length, padding = word & ((1 << 56) - 1), (word >> 56) & 0x7 if word >> 63 else 0
             start, end = place + LENGTH.size, place + LENGTH.size + length

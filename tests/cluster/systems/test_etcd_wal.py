@@ -82,6 +82,8 @@ def test_a_snapshot_of_an_entry_that_is_not_held_begins_the_log_anew(tmp_path: P
     assert held(tmp_path) == [(10, 3)]
     write(tmp_path, entry(1, 1), entry(2, 1), (SNAPSHOT, message(2, 1)), entry(3, 1))
     assert held(tmp_path) == [(1, 1), (2, 1), (3, 1)]
+    write(tmp_path, entry(101, 4), entry(102, 4), (SNAPSHOT, message(90, 3)), entry(103, 4))
+    assert held(tmp_path) == [(101, 4), (102, 4), (103, 4)]
 
 
 def test_segments_follow_each_other_and_their_checksums_too(tmp_path: Path) -> None:
@@ -101,6 +103,12 @@ def test_a_torn_end_is_left_out_and_told_but_damage_before_the_end_is_refused(tm
     log = read_log(tmp_path)
     assert [item.index for item in log.entries] == [1]
     assert log.torn
+    zeroed = bytearray(frames([entry(1, 1), entry(2, 1), entry(3, 1)]))
+    start = len(frames([entry(1, 1)]))
+    zeroed[start : start + 8] = bytes(8)
+    (tmp_path / SEGMENT).write_bytes(bytes(zeroed))
+    with pytest.raises(Damaged, match="more behind them"):
+        read_log(tmp_path)
     flipped = bytearray(frames([entry(1, 1, b"flipped"), entry(2, 1, b"kept")]))
     flipped[flipped.index(b"flipped")] ^= 1
     (tmp_path / SEGMENT).write_bytes(bytes(flipped))
