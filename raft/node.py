@@ -109,6 +109,7 @@ class Node:
             last.term,
         )
         self._collect(self.core.start(time.monotonic_ns()))
+        self._flush_trace()  # at once: one that sends nothing may be killed before anything else is flushed
         self._arm_timer()
         try:
             why = await self._ended
