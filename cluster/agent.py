@@ -63,6 +63,7 @@ CHAIN = "CAPSIZE"
 
 SHAPER_QUEUE = 7199
 
+REAPED_WITHIN_S = 0.5
 STANDS_WITHIN_S = 3.0
 """A thread in a system call stands still when that is over; an fsync of a busy disk takes its time."""
 SO_NO_CHECK = 11
@@ -126,6 +127,21 @@ def stat_of(pid: int) -> tuple[str, str, int] | None:
     return (listed[0][0], listed[2].strip(), pid) if len(listed) == 3 else None
 
 
+def living(pid: int, state: str) -> str | None:
+    """Return a process's state letter, None when it is dead: one whose main thread ended first has that of another.
+
+    Its files, locks and ports are its own until the last thread is gone.
+    """
+    if state not in "ZX":
+        return state
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return None
+    seen = (stat_of(int(thread)) for thread in threads)
+    return next((one[0] for one in seen if one is not None and one[0] not in "ZX"), None)
+
+
 def boot_of_this_kernel() -> str:
     """Return what names the running kernel: processes that share it share its monotonic clock."""
     try:
@@ -151,17 +167,25 @@ class Process:
         return int(pid), str(start)
 
     def state(self) -> dict[str, Any]:
-        """Return {"alive", "pid", "state", "code"}; a zombie is dead."""
+        """Return {"alive", "pid", "state", "code"}; a zombie is dead once its last thread is."""
         known = self.known()
         if known is None:
             return {"alive": False, "pid": None, "state": None, "code": None}
         pid, start = known
-        child = self.children.get(pid)
-        code = child.poll() if child else None
         seen = stat_of(pid)
-        if seen is None or seen[1] != start or seen[0] in "ZX":
-            return {"alive": False, "pid": pid, "state": None, "code": code}
-        return {"alive": True, "pid": pid, "state": seen[0], "code": None}
+        letter = None if seen is None or seen[1] != start else living(pid, seen[0])
+        if letter is None:
+            return {"alive": False, "pid": pid, "state": None, "code": self.code_of(pid)}
+        return {"alive": True, "pid": pid, "state": letter, "code": None}
+
+    def code_of(self, pid: int) -> int | None:
+        """Return the exit code of a child that has ended; None for a process that an earlier agent started."""
+        child = self.children.get(pid)
+        if child is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(REAPED_WITHIN_S)  # poll() says None while another thread is in it
+        return child.returncode
 
     def start(self, argv: list[str], env: dict[str, str], cwd: str | None, log: str) -> dict[str, Any]:
         now = self.state()
@@ -202,7 +226,7 @@ class Process:
         others = []
         for entry in os.listdir("/proc"):
             seen = stat_of(int(entry)) if entry.isdigit() and int(entry) != pid else None
-            if seen and seen[2] == pid and seen[0] not in "ZX" and self.carries_label(entry):
+            if seen and seen[2] == pid and living(int(entry), seen[0]) and self.carries_label(entry):
                 others.append(int(entry))
         return main + others
 

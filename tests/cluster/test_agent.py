@@ -101,6 +101,29 @@ def test_on_a_host_of_its_own_the_process_outlives_the_controller_and_is_resumed
         os.killpg(pid, signal.SIGKILL)
 
 
+MAIN_THREAD_ENDS = """
+import ctypes, platform, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are told apart in /proc")
+def test_a_process_whose_main_thread_ended_first_is_alive_and_its_exit_code_is_known_once_it_is_gone(
+    child: Child,
+) -> None:
+    pid = start(child, sys.executable, "-c", MAIN_THREAD_ENDS)
+    deadline = time.monotonic() + 10.0
+    while (seen := stat_of(pid)) is not None and seen[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    state = child.agent.order("process")
+    assert (state["alive"], state["pid"], state["state"]) == (True, pid, "S")
+    assert child.agent.order("kill", within_s=10.0, wait_s=5.0)["gone"]
+    state = child.agent.order("process")
+    assert (state["alive"], state["code"]) == (False, -signal.SIGKILL)
+
+
 def test_an_agent_that_hears_nothing_for_too_long_ends_its_process_and_removes_its_folder(tmp_path: Path) -> None:
     child = Child(tmp_path / "root", removes=True, deadman_s=0.3)
     pid = start(child, "sleep", "60")

@@ -63,8 +63,8 @@ class Place:
         self.cluster.at_once(self.cluster.restart)
 
     def fill(self) -> None:
-        """Write on two nodes until the end: some words strike in the middle of a write, others need a log."""
-        for number in (0, 2):
+        """Write on every node until the end: some words strike in the middle of its reply, others need a log."""
+        for number in range(len(self.cluster.nodes)):
             threading.Thread(target=self._write, args=(number,), daemon=True).start()
         deadline = time.monotonic() + 60.0
         while self.written < WRITES:
