@@ -184,7 +184,8 @@ class _Run:
         self._link()
         self.interruption.gentle = True
         try:
-            self._load_and_faults(cluster, recorder)
+            with contextlib.ExitStack() as ending:
+                self._load_and_faults(cluster, recorder, ending)
             recorder.phase("done")
         except StoreError as error:
             raise StoreError(f"{error}; capsize check {self.folder} judges what was recorded") from error
@@ -197,7 +198,7 @@ class _Run:
         for problem in dump_logs(cluster, self.folder / "nodes"):
             self._say(f"warning   {problem}")
 
-    def _load_and_faults(self, cluster: Cluster, recorder: Recorder) -> None:
+    def _load_and_faults(self, cluster: Cluster, recorder: Recorder, ending: contextlib.ExitStack) -> None:
         config, system = self.config, self.made.system
         operator = Operator(cluster)
         load = Load(
@@ -208,6 +209,8 @@ class _Run:
         holds = Holds(cluster.nodes, cluster.restart, operator)
         crashes = Crashes(cluster, holds, recorder)
         observer = Observer(cluster.statuses if operator.has("status") else None, crashes, recorder)
+        ending.callback(load.close)
+        ending.callback(observer.stop)
         nemesis = Nemesis(self.made.schedule, holds, record=recorder.nemesis, leader=operator.leader, clock=self.clock)
         lookout = Lookout(recorder.path, self.made.workload.checkers()) if config.stop_at_anomaly else None
 
@@ -262,8 +265,6 @@ class _Run:
                 self._say(f"warning   {left} final reads were not answered")
             compare(cluster, recorder, interrupted=self.interruption)
         self._interrupted(recorder)
-        observer.stop()
-        load.close()
         if recorder.failure is not None:
             raise recorder.failure
 

@@ -200,6 +200,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_recorded(
         carry_out(tmp_path, world, time_limit_s=20.0)
     assert time.monotonic() - began < 10
     assert world.destroyed
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "observer"]
     (folder,) = (tmp_path / "store" / "register").glob("2*")
     assert judge(folder).valid == "unknown"
 
