@@ -217,6 +217,23 @@ def test_a_node_stops_on_a_signal_and_its_trace_is_whole(cluster):
         assert {event["inc"] for event in events} == {1}
 
 
+def test_a_boot_is_in_the_trace_before_anything_else_happens(cluster):
+    cluster.leader()
+    cluster.kill("n2")
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        cluster.ports["n2"] = bound.getsockname()[1]  # where no other node looks for it
+    cluster.start("n2", election_timeout_ms=[60_000, 60_000])
+    deadline = time.monotonic() + 15.0
+    while not (cluster.directory / "n2" / "node.log").read_text().count("listens") == 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    cluster.status("n2")  # answered in a later turn of its loop
+    cluster.kill("n2")
+    text = (cluster.directory / "n2" / "trace.jsonl").read_text().rstrip("\0")
+    last = json.loads(text.splitlines()[-1])
+    assert (last["inc"], last["lc"], last["ev"]) == (2, 1, "recover")
+
+
 def test_a_corrupt_log_is_refused_with_exit_code_3(cluster):
     cluster.leader()
     with cluster.client("n1") as client:
