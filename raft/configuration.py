@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from .json_text import json_text
+
 
 class Configuration(NamedTuple):
     """`voters` elect and commit; `learners` only receive the log (thesis §4.2.1)."""
@@ -17,7 +19,7 @@ class Configuration(NamedTuple):
         return self.voters + self.learners
 
     def to_json(self) -> str:
-        return json.dumps([list(self.voters), list(self.learners)], separators=(",", ":"))
+        return json_text([list(self.voters), list(self.learners)])
 
     @classmethod
     def from_json(cls, text: str) -> Configuration:

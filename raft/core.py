@@ -95,13 +95,13 @@ class Core(Election):
     def deadline_ns(self) -> int:
         """When the core next wants a Tick."""
         leads = self.role == LEADER
-        deadlines = [self.heartbeat_deadline_ns if leads else self.election_deadline_ns]
+        deadline = self.heartbeat_deadline_ns if leads else self.election_deadline_ns
         if leads and self.transfer_to is not None:
-            deadlines.append(self.transfer_deadline_ns)
+            deadline = min(deadline, self.transfer_deadline_ns)
         for other in (self.apply_due_ns(), self.request_deadline_ns(), self.read_deadline_ns()):
-            if other is not None:
-                deadlines.append(other)
-        return min(deadlines)
+            if other is not None and other < deadline:
+                deadline = other
+        return deadline
 
     def _look_at_timers(self) -> None:
         if self.effects.stop is not None:

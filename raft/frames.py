@@ -9,6 +9,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from .json_text import json_text
+
 LENGTH = struct.Struct(">I")
 FRAME_MAX = 64 << 20
 RECEIVE_BYTES = 64 << 10
@@ -22,7 +24,7 @@ class BadFrame(Exception):
 
 def pack_frame(content: Any) -> bytes:
     """Return `content` framed."""
-    return frame_text(json.dumps(content, separators=(",", ":")))
+    return frame_text(json_text(content))
 
 
 def frame_text(text: str) -> bytes:

@@ -115,6 +115,8 @@ class Reading(Snapshots):
 
     def expire_reads(self) -> None:
         """Give up on reads that wait too long."""
+        if not self.local_reads:
+            return
         late = [rid for rid, read in self.local_reads.items() if read.deadline_ns <= self.now_ns]
         for rid in late:
             self.refuse_read(rid, "the read was not confirmed in time")

@@ -6,12 +6,12 @@ appending, the message never left. Everything else that goes wrong is "info": no
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from .applying import Pending
 from .events import ClientRequest, Undeliverable
+from .json_text import json_text
 from .log import COMMAND, Entry
 from .messages import Forward, ForwardReply, ReadIndexRequest
 from .reading import Reading
@@ -52,7 +52,7 @@ class Requests(Reading):
         if request.f in READS:
             self.submit_read(request.rid, request.key)
         elif request.f in WRITES:
-            data = json.dumps([request.f, request.key, request.value], separators=(",", ":"))
+            data = json_text([request.f, request.key, request.value])
             self.submit(request.rid, COMMAND, request.client, request.seq, data)
         else:
             self.reply(request.rid, "fail", None, f"no command is called {request.f!r}", 0)
@@ -145,8 +145,12 @@ class Requests(Reading):
     # -- giving up -------------------------------------------------------------------------------------------
     def request_deadline_ns(self) -> int | None:
         """Return when the oldest command gives up; both tables are in order."""
-        deadlines = [next(iter(table.values())).deadline_ns for table in (self.forwarded, self._appended) if table]
-        return min(deadlines) if deadlines else None
+        oldest: int | None = None
+        for table in (self.forwarded, self._appended):
+            if table:
+                deadline = next(iter(table.values())).deadline_ns
+                oldest = deadline if oldest is None else min(oldest, deadline)
+        return oldest
 
     def expire_requests(self) -> None:
         """Stop waiting for commands that wait too long; they may still happen."""

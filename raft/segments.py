@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .json_text import json_text
 from .log import Entry
 
 HEADER = struct.Struct(">II")
@@ -47,7 +48,7 @@ class Segment:
 
 def pack(entry: Entry) -> bytes:
     """Return the record of an entry."""
-    payload = json.dumps(entry, separators=(",", ":")).encode()
+    payload = json_text(entry).encode()
     length = len(payload)
     return HEADER.pack(length, zlib.crc32(payload, length)) + payload
 

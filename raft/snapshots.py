@@ -11,6 +11,7 @@ from typing import Any
 
 from .configuration import Configuration
 from .events import Snapshot
+from .json_text import json_text
 from .log import CONFIGURATION, Entry, Position
 from .messages import InstallSnapshot, SnapshotReply
 from .replication import Progress, Replication
@@ -36,7 +37,7 @@ class Snapshots(Replication):
         content = self.snapshot_content()
         configuration = self.snapshot_configuration()
         content["configuration"] = [self.configurations.index_at(self.applied_index), configuration.to_json()]
-        return json.dumps(content, separators=(",", ":"))
+        return json_text(content)
 
     def snapshot_content(self) -> dict[str, Any]:
         """Return the state machine's part: values and sessions."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
+from .json_text import json_text
 from .log import COMMAND, Entry
 
 READS = frozenset({"get", "read"})
@@ -34,7 +35,7 @@ class Session(NamedTuple):
 
 
 def _digest(kind: str, name: str, content: Any) -> int:
-    text = f"{kind}{name}\0{json.dumps(content, separators=(',', ':'))}"
+    text = f"{kind}{name}\0{json_text(content)}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
@@ -163,7 +164,7 @@ class StateMachine:
 
 
 def _name(key: Any) -> str:
-    return json.dumps(key, separators=(",", ":"))
+    return json_text(key)
 
 
 def _same(one: Any, other: Any) -> bool:

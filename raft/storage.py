@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 
 from .events import AppendLog, CompactLog, PersistMeta, Recovered, SaveSnapshot, Snapshot, TruncateLog, Write
 from .failpoints import Failpoints
+from .json_text import json_text
 from .log import Entry, Position
 from .segments import SEGMENT_BYTES, Corrupt, SegmentedLog, sync_directory
 
@@ -159,7 +160,7 @@ class DiskStorage:
 
     # -- metadata (Figure 2: currentTerm, votedFor) ----------------------------------------------------------------
     def _write_meta(self, term: int, vote: str | None) -> None:
-        content = json.dumps({"inc": self.incarnation, "term": term, "vote": vote}, separators=(",", ":"))
+        content = json_text({"inc": self.incarnation, "term": term, "vote": vote})
         self._replace("meta", content)
 
     def _read_meta(self) -> Meta | None:

@@ -7,7 +7,6 @@ by hand, and messages as the wire has them (see `wire`): JSON made from dictiona
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import sys
@@ -17,13 +16,13 @@ from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .json_text import json_text
 from .log import Entry, Position, payload_hash
 from .messages import Message, describe
 from .wire import head as head_of_message
 
 VERSION = 1
 SHOWN_MAX = 4096
-_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 MAPPED_BYTES = 1 << 20
 
 
@@ -137,13 +136,13 @@ class TraceWriter:
         """Return what changed, as text: by hand where only commit, applied, last or dur did, as with every request."""
         before, self._state = self._state, state
         if before is None:
-            return f',"st":{_json(state_changes(before, state))}'
+            return f',"st":{json_text(state_changes(before, state))}'
         term0, vote0, role0, commit0, applied0, last0, base0, dur0, voters0, learners0 = before
         term, vote, role, commit, applied, last, base, dur, voters, learners = state
         same = role is role0 and vote is vote0 and base is base0 and voters is voters0 and learners is learners0
         if not same or term != term0:
             changed = state_changes(before, state)
-            return f',"st":{_json(changed)}' if changed else ""
+            return f',"st":{json_text(changed)}' if changed else ""
         text = ""
         if commit != commit0:
             text = f',"commit":{commit}'
@@ -177,7 +176,7 @@ class TraceWriter:
 # -- what else an event tells, as text; the events of every request are spelt out --------------------------------------
 def _text(value: Any) -> str:
     kind = type(value)
-    return f"{value}" if kind is int else quoted(value) if kind is str else _json(value)
+    return f"{value}" if kind is int else quoted(value) if kind is str else json_text(value)
 
 
 def _more_text(more: Mapping[str, Any]) -> str:

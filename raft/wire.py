@@ -12,10 +12,10 @@ one. `messages.describe` says the same as a dictionary; a test holds both agains
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from .json_text import json_text
 from .log import Entry
 from .messages import (
     NAMES,
@@ -36,7 +36,6 @@ from .messages import (
 )
 
 MARK = ',"payload":'
-_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 # -- out --------------------------------------------------------------------------------------------------------------
@@ -48,7 +47,7 @@ def head(message: Message) -> str:
 def payload(message: Message) -> str:
     """Return what the wire carries besides the head, with its mark; "" when that is nothing."""
     rest = _PAYLOADS.get(type(message))
-    return "" if rest is None else MARK + _json(rest(message))
+    return "" if rest is None else MARK + json_text(rest(message))
 
 
 def head_of(text: str) -> str:

@@ -11,7 +11,7 @@ something, how often, and what the others would have needed. Nothing compared at
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from capsize.checker.invariants.application import AppliedAgreement, ApplyOrder, Ordering, ReplicaDeterminism, Session
@@ -69,11 +69,9 @@ class Judge:
         self.cluster = Cluster()
         self.rules: list[Rule] = [INVARIANTS[name](self.cluster) for name in (INVARIANTS if only is None else only)]
         self.events = 0
-        self._handlers: dict[str, list[Handler]] = {}
-        for rule in self.rules:
-            for kind, handler in rule.handlers().items():
-                self._handlers.setdefault(kind, []).append(handler)
-        self._on_state: Sequence[Handler] = self._handlers.pop("state", ())
+        self._handlers: dict[tuple[str, str | None], list[Handler]] = {}
+        """By event and type of message, filled as they come."""
+        self._on_state = self._asked("state")
 
     @property
     def broken(self) -> int:
@@ -90,12 +88,20 @@ class Judge:
         replica = self.cluster.replica(event.node)
         if kind == "commit" or kind == "recover":
             self.cluster.note_commit(event, replica)
-        for handler in self._handlers.get(kind, ()):
+        what = kind, event.msg.get("type")
+        handlers = self._handlers.get(what)
+        if handlers is None:
+            handlers = self._handlers[what] = self._asked(*what)
+        for handler in handlers:
             handler(event, replica)
         if event.state is not replica.state or kind == "recover":
             for handler in self._on_state:
                 handler(event, replica)
         replica.update(event)
+
+    def _asked(self, event: str, message: str | None = None) -> list[Handler]:
+        """Return who judges such an event, the rules in their order."""
+        return [found for rule in self.rules if (found := rule.handler(event, message)) is not None]
 
     def anomalies(self) -> tuple[Anomaly, ...]:
         """Return what is broken, the rules in their order."""

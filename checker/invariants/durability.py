@@ -62,6 +62,7 @@ class Recovery(Rule):
     title = "what was promised survives a restart"
     source = "Raft paper §5.1, Figure 2 (persistent state); thesis §3.8"
     needs = "recover events after messages that were sent"
+    sends = PROMISES
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
@@ -77,11 +78,10 @@ class Recovery(Rule):
 
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
         message, node = event.msg, event.node
-        kind = message.get("type")
-        if kind in PROMISES:
-            known = self.term_sent.get(node)
-            if known is None or event.state.term > known.state.term:
-                self.term_sent[node] = event
+        kind = message["type"]
+        known = self.term_sent.get(node)
+        if known is None or event.state.term > known.state.term:
+            self.term_sent[node] = event
         if (kind == "RVR" and message.get("granted")) or kind == "RV":
             self.votes[node] = event
         elif kind == "AER" and message.get("ok"):
@@ -187,6 +187,7 @@ class PersistBeforeSend(Rule):
     title = "persist before answering"
     source = "Raft paper §5.1, Figure 2 (persistent state); thesis §3.8"
     needs = "persist events, and sent votes or acknowledgements"
+    sends = frozenset({"RV", "RVR", "AER"})
 
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
         message = event.msg

@@ -47,6 +47,7 @@ class VoteOnce(Rule):
     title = "one vote a term"
     source = "Raft paper §5.2"
     needs = "vote_granted or become_candidate events, or sent vote replies"
+    sends = frozenset({"RV", "RVR"})
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
@@ -97,14 +98,14 @@ class LogTerms(Rule):
     title = "up-to-date check"
     source = "Raft paper §5.4.1"
     needs = "append events, or vote_granted events with the vote requests received"
+    receives = frozenset({"RV"})
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
         self.requests: dict[tuple[str, str], TraceEvent] = {}
 
     def on_recv(self, event: TraceEvent, replica: Replica) -> None:
-        if event.msg.get("type") == "RV":
-            self.requests[event.node, event.msg["from"]] = event
+        self.requests[event.node, event.msg["from"]] = event
 
     def on_vote_granted(self, event: TraceEvent, replica: Replica) -> None:
         candidate, own = event.x.get("to", event.state.vote), event.state.last
@@ -147,6 +148,7 @@ class ElectedByMajority(Rule):
     title = "a leader has a majority's votes of its term"
     source = "Raft paper §5.2"
     needs = "become_leader events with the configuration, and the vote replies received"
+    receives = frozenset({"RV", "RVR", "PV", "PVR"})
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
@@ -155,11 +157,9 @@ class ElectedByMajority(Rule):
         """Nodes whose traces say what they received in elections."""
 
     def on_recv(self, event: TraceEvent, replica: Replica) -> None:
-        kind = event.msg.get("type")
-        if kind in ("RV", "PV", "PVR", "RVR"):
-            self.hears.add(event.node)
-            if kind == "RVR" and event.msg.get("granted"):
-                self.votes.setdefault((event.node, event.msg["term"]), {})[event.msg["from"]] = event
+        self.hears.add(event.node)
+        if event.msg["type"] == "RVR" and event.msg.get("granted"):
+            self.votes.setdefault((event.node, event.msg["term"]), {})[event.msg["from"]] = event
 
     def on_recover(self, event: TraceEvent, replica: Replica) -> None:
         for key in [key for key in self.votes if key[0] == event.node]:
@@ -195,6 +195,8 @@ class VoteNotRefused(Rule):
     title = "votes are given to whoever may have them"
     source = "Raft paper §5.4.1, Figure 2 (RequestVote, receiver 2)"
     needs = "vote requests received and vote replies sent"
+    receives = frozenset({"RV"})
+    sends = frozenset({"RVR"})
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
@@ -203,8 +205,6 @@ class VoteNotRefused(Rule):
 
     def on_recv(self, event: TraceEvent, replica: Replica) -> None:
         message, state = event.msg, event.state
-        if message.get("type") != "RV":
-            return
         own, term = state.last, message["term"]
         granted = own is not None and "last" in message and term >= state.term
         if granted and own is not None:
@@ -218,7 +218,7 @@ class VoteNotRefused(Rule):
 
     def on_send(self, event: TraceEvent, replica: Replica) -> None:
         message = event.msg
-        if message.get("type") != "RVR" or message["term"] != event.state.term:
+        if message["term"] != event.state.term:
             return
         due, request = self.due.get((event.node, message["to"], message["term"]), (False, event))
         if not due:

@@ -15,14 +15,14 @@ class LeaderAppendOnly(Rule):
     title = "Leader Append-Only"
     source = "Raft paper §5.3, Figure 3"
     needs = "append events with the node's role"
+    receives = frozenset({"AE"})
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
         self.sent: dict[str, TraceEvent] = {}
 
     def on_recv(self, event: TraceEvent, replica: Replica) -> None:
-        if event.msg.get("type") == "AE":
-            self.sent[event.node] = event
+        self.sent[event.node] = event
 
     def on_recover(self, event: TraceEvent, replica: Replica) -> None:
         self.sent.pop(event.node, None)

@@ -21,6 +21,8 @@ class ReadIndex(Rule):
     title = "ReadIndex reads"
     source = "thesis §6.4; Raft paper §8"
     needs = "read_index or read_served events"
+    receives = frozenset({"AER", "ISR"})
+    sends = frozenset({"AE", "IS", "RIR"})
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
@@ -40,7 +42,7 @@ class ReadIndex(Rule):
     def on_recv(self, event: TraceEvent, replica: Replica) -> None:
         message = event.msg
         number = message.get("round")
-        if number is None or message["type"] not in ("AER", "ISR"):
+        if number is None:
             return
         term, rounds = self.answered.get(event.node, (0, {}))
         if message.get("term") == term and number > rounds.get(message["from"], -1):

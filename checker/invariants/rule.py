@@ -1,7 +1,8 @@
 """What every invariant has: a name, its source, the evidence it needs, and handlers for the events it judges.
 
 A rule's method `on_append` is called for every `append` event, `on_state` whenever an event changed the node's
-state. It counts each comparison it makes in `checks`: a rule that compared nothing has not judged anything.
+state; `on_send` and `on_recv` for messages of the types that it `sends` and `receives`. It
+counts each comparison it makes in `checks`: a rule that compared nothing has not judged anything.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ class Rule:
     """Section of the Raft paper (Ongaro & Ousterhout 2014, extended version) or of Ongaro's thesis (2014)."""
     needs: ClassVar[str]
     """What a trace must hold so that the rule can judge it."""
+    sends: ClassVar[frozenset[str] | None] = None
+    receives: ClassVar[frozenset[str] | None] = None
+    """The types of message that `on_send` and `on_recv` look at; None: every one."""
     kept: ClassVar[int] = 5
     """Anomalies reported in full; further ones are counted."""
 
@@ -36,9 +40,10 @@ class Rule:
         self.broken = 0
         self.anomalies: list[Anomaly] = []
 
-    def handlers(self) -> dict[str, Handler]:
-        """Return the rule's handlers by the event they judge; "state" stands for every change of state."""
-        return {name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")}
+    def handler(self, event: str, message: str | None = None) -> Handler | None:
+        """Return what judges an event, given the type of its message; "state" stands for every change of state."""
+        wanted = self.sends if event == "send" else self.receives if event == "recv" else None
+        return getattr(self, f"on_{event}", None) if wanted is None or message in wanted else None
 
     def forget(self, node: str) -> None:
         """Drop what is kept of a node by its name: it comes back as a new server, and owes what no other does."""

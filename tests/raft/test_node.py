@@ -224,7 +224,7 @@ def test_a_boot_is_in_the_trace_before_anything_else_happens(cluster):
         cluster.ports["n2"] = bound.getsockname()[1]  # where no other node looks for it
     cluster.start("n2", election_timeout_ms=[60_000, 60_000])
     deadline = time.monotonic() + 15.0
-    while not (cluster.directory / "n2" / "node.log").read_text().count("listens") == 2:
+    while (cluster.directory / "n2" / "node.log").read_text().count("listens") != 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     cluster.status("n2")  # answered in a later turn of its loop

@@ -38,6 +38,7 @@ from capsize.verdict import Anomaly
 
 MS = 1_000_000
 SECOND = 1000 * MS
+SHOWN_MOST = 4096
 
 
 class Node:
@@ -107,6 +108,8 @@ class World:
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self._entries: dict[Entry, dict[str, Any]] = {}
+        self._described: dict[str, tuple[Message, dict[str, Any]]] = {}
+        """Messages as traces show them, by id: each is shown where it leaves and where it arrives."""
 
     # -- time --------------------------------------------------------------------------------------------------------
     def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
@@ -371,7 +374,7 @@ class World:
             node.lc,
             kind,
             node.state,
-            NOTHING if message is None else describe(message),
+            NOTHING if message is None else self._shown_message(message),
             () if entries is None else [self._shown(entry) for entry in entries],
             digest,
             NOTHING if more is None else more,
@@ -383,6 +386,16 @@ class World:
                 self.judge.feed(single)
             if self.recorded is not None:
                 self.recorded.append(single)
+
+    def _shown_message(self, message: Message) -> dict[str, Any]:
+        known = self._described.get(message.id)
+        if known is not None and known[0] is message:
+            return known[1]
+        if len(self._described) >= SHOWN_MOST:
+            self._described.clear()
+        shown = describe(message)
+        self._described[message.id] = message, shown
+        return shown
 
     def _shown(self, entry: Entry) -> dict[str, Any]:
         """Return an entry as traces show it; the same entry is shown many times."""
