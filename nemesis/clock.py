@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from capsize.cluster.node import ClockReading, Node
-from capsize.errors import UsageError
-from capsize.nemesis.fault import Declined, Fault, Plan, Probe, Situation, Skip
+from capsize.errors import Declined, UsageError
+from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
 from capsize.nemesis.process import plan_nodes
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from capsize.cluster.node import Shape
+from capsize.errors import Declined
 
 if TYPE_CHECKING:
     from capsize.cluster.node import Node
@@ -98,15 +99,15 @@ class Conditions:
             return self._charge.get((what, name))
 
     def take(self, what: str, fault: int, names: Iterable[str], order: Callable[[Node], object]) -> Errors:
-        """Put `fault` in charge and give the order; where another one is, that is what went wrong."""
+        """Put `fault` in charge of all of them and give the order. Raises Declined where another one came first."""
         targets = list(names)
-        taken: Errors = {}
         with self._lock:
             for name in targets:
-                by = self._charge.setdefault((what, name), fault)
+                by = self._charge.get((what, name), fault)
                 if by != fault:
-                    taken[name] = f"fault {by} is in charge of its {what}"
-        return taken | self._on_each([name for name in targets if name not in taken], lambda n: order(self._nodes[n]))
+                    raise Declined(f"fault {by} came first to the {what} of {name}")
+            self._charge.update(((what, name), fault) for name in targets)
+        return self._on_each(targets, lambda name: order(self._nodes[name]))
 
     def give(self, what: str, fault: int, names: Iterable[str], order: Callable[[Node], object]) -> Errors:
         """Undo with this order, and be in charge no longer, where `fault` is."""

@@ -23,7 +23,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from capsize.nemesis.fault import Declined, Fault, Plan, Probe, Situation, Skip
+from capsize.errors import Declined
+from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
 from capsize.nemesis.partition import split
 from capsize.nemesis.process import look, plan_nodes

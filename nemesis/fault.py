@@ -13,17 +13,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
-from capsize.errors import CapsizeError, UsageError, no_such
+from capsize.errors import UsageError, no_such
 from capsize.nemesis.connectivity import Cuts
 from capsize.nemesis.holds import Errors, Holds
 from capsize.nemesis.target import SYMBOLS, Target, resolve
 
 Wait = Callable[[float | None], bool]
 """Waits so many seconds, or for as long as the fault is to last (None); returns whether the fault has to end now."""
-
-
-class Declined(CapsizeError):
-    """The system was asked and said no: nothing happened, the fault is skipped and not counted as landed."""
 
 
 @dataclass(frozen=True, slots=True)

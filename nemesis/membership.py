@@ -18,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from capsize.nemesis.fault import Declined, Fault, Plan, Probe, Situation, Skip
+from capsize.errors import Declined
+from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
 from capsize.nemesis.process import look, plan_nodes
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from capsize.cluster.node import Arrivals, Shape
-from capsize.errors import UsageError, no_such
-from capsize.nemesis.fault import Declined, Fault, Plan, Probe, Situation, Skip
+from capsize.errors import Declined, UsageError, no_such
+from capsize.nemesis.fault import Fault, Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds
 
 DIRECTIONS = ("in", "out", "both")

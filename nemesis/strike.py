@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from capsize.clock import Clock
+from capsize.errors import Declined
 from capsize.nemesis.ambush import Ambush, Caught
-from capsize.nemesis.fault import Declined, Plan, Probe, Situation, Skip
+from capsize.nemesis.fault import Plan, Probe, Situation, Skip
 from capsize.nemesis.holds import Errors, Holds, drops
 from capsize.nemesis.lookout import Lookout
 from capsize.nemesis.process import Kill

@@ -6,7 +6,8 @@
     ├── BackendError          a place to run that cannot be had, or that broke              exit 255
     ├── StoreError            the store cannot be read or written                           exit 255
     ├── AdapterError          an adapter or the system under test could not be brought up   exit 255
-    └── Refused               a fault or capability that this place does not have           exit 254
+    ├── Refused               a fault or capability that this place does not have           exit 254
+    └── Declined              a fault that could not happen this time: nothing was done, it is asked for again
 
     DefiniteError             a client's word that the system surely did nothing: the operation is `fail`
 
@@ -59,6 +60,10 @@ class Refused(CapsizeError):
     """A fault or a capability that this place or this system does not have; says why."""
 
     exit_code = 254
+
+
+class Declined(CapsizeError):
+    """A fault was asked for and the answer was no: nothing happened, it is skipped and not counted as landed."""
 
 
 class DefiniteError(Exception):

@@ -11,7 +11,7 @@ import pytest
 from fake_cluster import World, nodes_of
 
 from capsize.clock import MonotonicClock
-from capsize.errors import UsageError
+from capsize.errors import Declined, UsageError
 from capsize.nemesis.clients import CutClients
 from capsize.nemesis.clock import JumpClock, RateClock, SkewClock, StrobeClock
 from capsize.nemesis.damage import FlipBit, TornTail, Truncate
@@ -141,6 +141,17 @@ def test_directions_name_the_links_that_are_degraded() -> None:
     assert Shaping("n1", "in", loss=0.1).links(["n1"], three) == [("n1", "n2"), ("n1", "n3")]
     assert Shaping("n1", "out", loss=0.1).links(["n1"], three) == [("n2", "n1"), ("n3", "n1")]
     assert len(Shaping("n1", "both", loss=0.1).links(["n1"], three)) == 4
+
+
+def test_of_two_faults_that_want_a_clock_at_the_same_moment_the_second_is_declined_and_takes_nothing() -> None:
+    world, ordered = World(3), list[str]()
+    conditions = Holds(nodes_of(world), lambda node: None).conditions
+    assert conditions.take("clock", 1, ["n1"], lambda node: ordered.append(node.name)) == {}
+    with pytest.raises(Declined, match="fault 1 came first to the clock of n1"):
+        conditions.take("clock", 2, ["n2", "n1"], lambda node: ordered.append(node.name))
+    assert ordered == ["n1"]
+    assert conditions.in_charge("clock", "n2") is None
+    assert conditions.in_charge("clock", "n1") == 1
 
 
 def test_two_shapes_on_one_link_add_up_and_each_heal_takes_its_own_away() -> None:

@@ -11,9 +11,10 @@ import pytest
 from fake_cluster import World, nodes_of
 
 from capsize.clock import MonotonicClock
+from capsize.errors import Declined
 from capsize.nemesis.disk import DeadDisk, FullDisk, PauseDisk, PowerLoss, SlowDisk
 from capsize.nemesis.executor import Nemesis
-from capsize.nemesis.fault import Declined, Fault
+from capsize.nemesis.fault import Fault
 from capsize.nemesis.holds import Holds
 from capsize.nemesis.partition import Partition
 from capsize.nemesis.process import Kill, PauseProcess
