@@ -12,7 +12,9 @@ from truth import broken_rule, problems
 
 from capsize.checker.trace import TraceEvent
 from capsize.history import History
+from capsize.simulator.run import Plan, simulate
 from capsize.simulator.scenarios import SCENARIOS, play
+from capsize.simulator.schedule import Step
 from capsize.simulator.subject import subject
 
 PLAYED = {
@@ -38,8 +40,22 @@ DRAWN = {
     "reply.before_commit": 0,
     "reply.lost_as_fail": 3,
     "snap.no_reset_state": 8,
+    "vote.no_uptodate_check": 0,
+    "vote.uptodate_term_only": 4,
+    "quorum.minority": 7,
+    "quorum.offbyone_even": 8,
+    "quorum.unsorted_match": 7,
+    "log.no_prev_check": 5,
+    "log.never_truncate": 7,
+    "log.truncate_always": 5,
+    "leader.append_after_stepdown": 6,
+    "disk.same_term_rewrite": 1,
 }
 """Planted bugs, and the seed of a random run in which a client meets each."""
+FOLLOWED = {
+    "disk.ack_before_fsync": (Step(3_000, 800, "pause-disk", "all"), Step(3_500, 400, "power-loss", "all")),
+}
+"""Planted bugs that drawn faults hardly let a client meet, and the faults that do."""
 
 Told = tuple[dict[str, Any], History, list[TraceEvent]]
 
@@ -54,6 +70,12 @@ def played(bug: str, folder: Path) -> list[Told]:
 
 def drawn(bug: str, folder: Path) -> list[Told]:
     outcome = simulated([bug], DRAWN[bug])
+    return [(keep(outcome, folder), outcome.history, outcome.recorded or [])]
+
+
+def followed(bug: str, folder: Path) -> list[Told]:
+    plan = Plan.varied(1, subject=subject([bug]), record=True, operations=60)
+    outcome = simulate(plan.following(FOLLOWED[bug]))
     return [(keep(outcome, folder), outcome.history, outcome.recorded or [])]
 
 
@@ -77,6 +99,11 @@ def test_what_is_told_of_a_scenario_is_small_proven_and_true(bug: str, tmp_path:
 @pytest.mark.parametrize("bug", DRAWN)
 def test_what_is_told_of_a_random_run_is_small_proven_and_true(bug: str, tmp_path: Path) -> None:
     check(drawn(bug, tmp_path))
+
+
+@pytest.mark.parametrize("bug", FOLLOWED)
+def test_what_is_told_of_a_run_with_chosen_faults_is_small_proven_and_true(bug: str, tmp_path: Path) -> None:
+    check(followed(bug, tmp_path))
 
 
 def test_a_story_with_the_wrong_node_or_moment_or_a_missing_operation_is_seen_to_be_untrue(tmp_path: Path) -> None:
