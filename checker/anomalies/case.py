@@ -97,11 +97,17 @@ class Case:
             return f"{who} read {short(op.result)}{of} ({about}{times})"
         if op.f not in ("write", "put", "cas", "delete"):
             return self._told_of_others(op, who, when, about)
+        if op.f == "delete":
+            what = f"key {plain(self.key)}" if self.key is not None else "the key"
+            if op.outcome == "info":
+                when = self.at(op.call_ns)
+                return f"{who} asked{when} that {what} be deleted, and never learnt the outcome ({about})"
+            return f"{who} was told{when} that {what} was deleted ({about})"
         value = written(op)
-        done = {"cas": "was set by compare-and-set", "delete": "was deleted"}.get(op.f, "was written")
-        what = "the key" if op.f == "delete" else short(value[0] if value else op.value)
+        done = "was set by compare-and-set" if op.f == "cas" else "was written"
+        what = short(value[0] if value else op.value)
         if op.outcome == "info":
-            wish = "be deleted" if op.f == "delete" else "be written"
+            wish = "be written"
             if op.f == "cas" and observed(op):
                 wish = f"be set by compare-and-set where {short(observed(op)[0])} is"
             return f"{who} asked{self.at(op.call_ns)} that {what} {wish}{to}, and never learnt the outcome ({about})"

@@ -187,16 +187,20 @@ def _tell(case: Case, found: Overtaken) -> Told:
     saw_old = [op for op in later if has(observed(op), old)]
     after_that = case.at(since_ns, "after ") or "after that"
     gone = after.outcome == "ok" and not saw_new_later and _is_lost(case, after, saw_old)
+    deleted = after.f == "delete"
+    replaced = "it had been deleted" if deleted else f"{short(new)} had replaced it"
     if gone:
-        vanished = "nobody ever saw it" if not saw_new else f"{after_that} nobody saw it again"
-        sentences = [f"{name(after)} was told that {short(new)} was written{case.brief(after)}; {vanished}."]
+        it = "found it gone" if deleted else "saw it"
+        vanished = f"nobody ever {it}" if not saw_new else f"{after_that} nobody {it}{'' if deleted else ' again'}"
+        done = "the key was deleted" if deleted else f"{short(new)} was written"
+        sentences = [f"{name(after)} was told that {done}{case.brief(after)}; {vanished}."]
     else:
-        sentences = [f"{name(read)} read {short(old)}{case.brief(read)}, though {short(new)} had replaced it."]
+        sentences = [f"{name(read)} read {short(old)}{case.brief(read)}, though {replaced}."]
     sentences.append(f"{case.told(after)}.")
     if found.seen is not None:
-        sentences.append(f"{case.told(found.seen)}: {short(new)} had taken effect.")
+        sentences.append(f"{case.told(found.seen)}: {'the deletion' if deleted else short(new)} had taken effect.")
     origin = "the initial value" if found.before is None else f"from {case.no(found.before)}"
-    sentences.append(f"After that, {case.told(read)}: {short(old)} is {origin}, and {short(new)} had replaced it.")
+    sentences.append(f"After that, {case.told(read)}: {short(old)} is {origin}, and {replaced}.")
     if found.only_by_log and found.before is not None:
         stood, stands = found.before.meta["log_index"], after.meta["log_index"]
         sentences.append(f"In the log {short(old)} stood at index {stood} and {short(new)} at index {stands}.")

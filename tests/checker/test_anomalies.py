@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from capsize.checker.anomalies import registers, returning, transactions
+from capsize.checker.anomalies import counters, registers, returning, transactions
 from capsize.checker.anomalies.case import Case, short
 from capsize.checker.budget import Budget
 from capsize.checker.cells import judged_in_cells, told_in_cells
@@ -188,6 +188,30 @@ CASES = [
         "add:1 |--|\nadd:1 |--|\nread->2     |--|\ndecr           |--|\nread->1           |--|",
     ),
     (
+        "kv",
+        "lost-increment",
+        3,
+        "less than was acknowledged",
+        "incr:9->9 |--|\nincr:8         |--|\nincr:2             |--|...\nget->11            |--|",
+        "incr:9->9 |--|\nincr:8         |--|...\nincr:2             |--|...\nget->11            |--|",
+    ),
+    (
+        "kv",
+        "double-increment",
+        3,
+        "more than was ever asked for",
+        "incr:9->9 |--|\nincr:8      |--|...\nget->18         |--|",
+        "incr:9->9 |--|\nincr:8      |--|...\nget->17         |--|",
+    ),
+    (
+        "kv",
+        "stale-read",
+        2,
+        "went backwards",
+        "incr:9->9 |--|\nincr:8->17    |--|\nget->9            |--|",
+        "incr:9->9 |--|\nincr:8->17    |--|\nget->9          |--|",
+    ),
+    (
         "mutex",
         "two-holders",
         2,
@@ -366,6 +390,33 @@ def test_every_illegal_history_is_proven_by_few_operations_that_are_impossible_b
         assert all(numbered[op.process, op.call] == op for op in told.operations)
         assert len(told.operations) <= 12 or counts(told, name), [model.describe(op) for op in told.operations]
     assert illegal > 4
+
+
+def test_a_key_of_a_map_that_is_only_counted_is_told_as_a_counter_and_a_legal_one_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(DRAW, "kv", lambda dice: dice.choice([("get", None), ("incr", 2), ("incr", None)]))
+    model, names, legal = MODELS["kv"](), set[str](), 0
+    for number in range(200):
+        dice = random.Random(f"counted/{number}")
+        operations = draw("kv", dice, count=dice.randrange(3, 30), clients=4, pending=0.15)
+        operations = [
+            replace(op, result=None) if op.f == "incr" and dice.random() < 0.4 else op
+            for op in (mutate(operations, dice) if number % 3 else operations)
+        ]
+        drawn = History.of(operations)
+        judged = decide_general(drawn, model, BUDGET)
+        if isinstance(judged, Legal):
+            legal += 1
+            found = counters.find(case_of(drawn), model)
+            assert found is None or not impossible([item.judged for item in found.items], found.judge), found
+        elif isinstance(judged, Illegal):
+            told = explained(drawn, model)
+            names.add(told.name)
+            assert told.details.get("proven_by") == "wgl", [model.describe(op) for op in drawn]
+            assert impossible(told.operations, model), [model.describe(op) for op in told.operations]
+    assert legal > 50
+    assert names >= {"lost-increment", "double-increment", "stale-read"}
 
 
 def counts(told: Anomaly, name: str) -> bool:

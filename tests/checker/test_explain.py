@@ -296,3 +296,26 @@ def test_without_log_indices_two_answers_that_cannot_both_be_right_accuse_the_la
         op(7, "read", None, 40, 41, 22)
     )  # fmt: skip
     assert told.because[0].startswith("p7 read 22")
+
+
+def test_a_key_that_was_deleted_is_told_as_deleted() -> None:
+    deleted = op(2, "delete", None, 20, 22, meta={"term": 4, "log_index": 93, "served_by": "n2"})
+    read = op(3, "get", None, 30, 31, 17, meta={"term": 5, "log_index": 95, "served_by": "n3"})
+    history = History.of([op(1, "put", 17, 10, 12), deleted, read])
+    found = Anomaly("not-linearizable", ("engine",), tuple(history), key=3)
+    told = explain(found, history, MODELS["kv"]())
+    assert told.name == "lost-write"
+    assert told.because[0] == (
+        "p2 was told that the key was deleted (0.022 s, n2, term 4, index 93); nobody ever found it gone."
+    )
+    text = " ".join(told.because)
+    assert "p2 on n2 was told at 0.022 s that key 3 was deleted (#1, served by n2 in term 4 at log index 93)." in text
+    assert "17 is from #0, and it had been deleted." in text
+
+
+def test_a_counter_that_was_deleted_and_came_back_is_told_as_deleted() -> None:
+    history = History.of([op(1, "incr", 5, 10, 12, 5), op(2, "delete", None, 20, 22), op(3, "get", None, 30, 31, 5)])
+    found = Anomaly("not-linearizable", ("engine",), tuple(history), key=3)
+    told = explain(found, history, MODELS["kv"]())
+    assert told.name == "stale-read"
+    assert told.because[0].endswith("though p2 had deleted it.")
