@@ -13,7 +13,7 @@ from typing import Any
 
 from capsize.checker.models.model import Model, plain, same
 from capsize.checker.reduction import Item, observed, written
-from capsize.checker.surroundings import Surroundings, at
+from capsize.checker.surroundings import Surroundings, at, fate_of, place_of
 from capsize.op import Operation, Value
 
 READS = ("read", "get")
@@ -151,6 +151,11 @@ class Case:
         when = self.at(one.return_ns)
         comma = "," if when else ""
         return f"{self.no(one)} was answered{when}{comma} before {self.no(other)} was called{self.at(other.call_ns)}"
+
+    def fate(self, op: Operation, until_ns: int | None) -> list[str]:
+        """Return what the nodes' own events say about the log entry of a change, from its answer on."""
+        place = place_of(op)
+        return [] if place is None or op.return_ns is None else fate_of(place, op.return_ns, until_ns, self.around)
 
     def several(self, operations: Sequence[Operation], most: int = 4) -> str:
         """Return "#1, #2 and #3"; of many the first few, and how many more."""

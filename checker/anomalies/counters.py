@@ -152,6 +152,9 @@ def _tell(case: Case, initial: int, found: Between) -> Found:
         because.append(f"{_amounts(maybe).capitalize()} may have taken effect between the two ({case.several(maybe)}).")
     if not counting:
         because.append("Nobody asked for a change that can have made up for it between the two.")
+    if not too_much:
+        acknowledged = [op for op in (start, *surely) if op is not None and _amount(op) != 0 and op.outcome == "ok"]
+        because += case.fate(acknowledged[-1], end.return_ns) if acknowledged else []
     return Found(told, because, *_items(initial, found, counting, sign=-1 if too_much else 1))
 
 

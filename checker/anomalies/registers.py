@@ -9,7 +9,7 @@ from capsize.checker.anomalies.case import Case, counted, has, name, short
 from capsize.checker.anomalies.sources import from_nowhere
 from capsize.checker.models.model import same
 from capsize.checker.reduction import observed, written
-from capsize.checker.surroundings import fate_of, place_of
+from capsize.checker.surroundings import place_of
 from capsize.op import Operation, Value
 
 Told = tuple[str, list[str], list[Operation]]
@@ -217,9 +217,7 @@ def _tell(case: Case, found: Overtaken) -> Told:
         if others:
             sentences.append(f"{short(new)} was seen on {', '.join(others)}.")
     sentences += _behind(read, after)
-    place = place_of(after)
-    if place is not None and after.return_ns is not None:
-        sentences += fate_of(place, after.return_ns, None if gone else read.return_ns, case.around)
+    sentences += case.fate(after, None if gone else read.return_ns)
     beside = [op for op in (found.before, after) if op is not None]
     return ("lost-write" if gone else "stale-read"), sentences, beside
 

@@ -231,6 +231,26 @@ def test_the_nodes_own_events_say_where_the_entry_was_and_how_it_went() -> None:
     assert "applied another entry 93, of term 5" in text
 
 
+def test_a_node_that_came_back_without_an_entry_is_named_and_one_that_had_cut_it_before_is_not() -> None:
+    def event(node: str, ev: str, ms: int, last: int, **x: Any) -> TraceEvent:
+        e = [{"i": 93, "t": 4, "k": "cmd"}] if ev == "append" else []
+        return TraceEvent(node, 1, ms, ev, NodeState(term=4, last=(last, 4)), {}, e, None, x, ms * MS, 0)
+
+    traces = [
+        event("n3", "append", 15, 93), event("n3", "truncate", 18, 92, to=92), event("n2", "append", 20, 93),
+        event("n1", "append", 21, 93), event("n2", "recover", 26, 92), event("n1", "recover", 27, 93),
+    ]  # fmt: skip
+    meta = {"term": 4, "log_index": 93, "served_by": "n2"}
+    history = History.of([op(2, "incr", 5, 20, 22, 5, meta=meta), op(3, "get", None, 30, 31, None)])
+    around = Surroundings.of(history, traces, origin=0)
+    told = explain(Anomaly("not-linearizable", (), tuple(history), key=3), history, MODELS["kv"](), around)
+    assert told.name == "stale-read"
+    assert told.because[-2:] == (
+        "By the nodes' own account, entry 93 of term 4 was on n1 and n2 when it was acknowledged.",
+        "n2 at 0.026 s came back with a log that ends at index 92: entry 93 was gone there.",
+    )
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_whatever_is_explained_is_impossible_and_so_is_the_history(seed: int) -> None:
     dice = random.Random(seed)

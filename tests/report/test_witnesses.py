@@ -116,3 +116,22 @@ def test_a_story_with_the_wrong_node_or_moment_or_a_missing_operation_is_seen_to
     assert any("on n9" in one for one in problems(anomaly, elsewhere, recorded))
     later = [line.replace("answered at ", "answered at 9") for line in anomaly["because"]]
     assert any("was answered at" in one for one in problems({**anomaly, "because": later}, history, recorded))
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        ("was on n1, n2, n3, n4 and n5 when", "was on n1, n2, n3 and n5 when"),
+        ("n2 at 3.562 s came back", "n2 at 3.526 s came back"),
+        ("n1 at 3.562 s came back with a log that ends at index 26", "n1 at 3.562 s cut its log back to index 26"),
+        ("n3 became leader of term 2", "n4 became leader of term 2"),
+        ("its last entry 26 of term 1", "its last entry 26 of term 2"),
+    ],
+)
+def test_what_is_told_of_the_nodes_is_seen_to_be_untrue_where_it_is(said: str, instead: str, tmp_path: Path) -> None:
+    verdict, history, recorded = followed("disk.ack_before_fsync", tmp_path)[0]
+    anomaly = next(one for one in verdict["anomalies"] if one["name"] == "lost-element")
+    assert any(said in line for line in anomaly["because"])
+    assert problems(anomaly, history, recorded) == []
+    wrong = [line.replace(said, instead) for line in anomaly["because"]]
+    assert len(problems({**anomaly, "because": wrong}, history, recorded)) == 1
