@@ -33,18 +33,19 @@ class Between:
 
 
 def find(case: Case, model: Model[Any]) -> Found | None:
-    """Return the first pattern that the counter shows: the two moments with the fewest operations between."""
+    """Return the first pattern that the counter shows: the two moments that the fewest operations argue."""
     initial = _initial(case, model)
     if initial is None or told_in_cells(model, case.happened) is None:
         return None
     best: Between | None = None
+    fewest = 0
     for number, pair in enumerate(_pairs(case)):
         between = _between(case, initial, *pair)
         if between is not None and not between.least <= between.moved <= between.most:
-            size = len(between.surely) + len(between.maybe)
-            if best is None or size < len(best.surely) + len(best.maybe):
-                best = between
-            if size <= 2:
+            size = len(_counting(between, too_much=between.moved > between.most))
+            if best is None or size < fewest:
+                best, fewest = between, size
+            if size == 0:
                 break
         if number >= PAIRS_MAX:
             break

@@ -18,7 +18,7 @@ from capsize.checker.linearizability import check_linearizable
 from capsize.checker.models import MODELS, Model
 from capsize.checker.models.model import typed
 from capsize.checker.outcome import Exhausted, Illegal, Legal
-from capsize.checker.projection import projected
+from capsize.checker.projection import matched, projected
 from capsize.checker.reduction import Item, impossible
 from capsize.checker.shrinking import shrunk
 from capsize.checker.surroundings import Surroundings
@@ -487,6 +487,40 @@ def test_a_queue_that_was_found_empty_begins_anew_there() -> None:
     told = explained(History.of(operations), MODELS["queue"]())
     assert told.details["proven_by"] == "wgl"
     assert len(told.operations) <= 4
+
+
+def test_a_queue_that_was_never_empty_is_told_without_what_came_and_went() -> None:
+    words = [("enqueue", 1, None), ("enqueue", 1, None)] + [("dequeue", None, 1), ("enqueue", 1, None)] * 20
+    words += [("enqueue", 2, None), ("dequeue", None, 2)]
+    operations = [
+        Operation(number, f, None, value, 2 * number, 2 * number + 1, "ok", result)
+        for number, (f, value, result) in enumerate(words)
+    ]
+    told = explained(History.of(operations), MODELS["queue"]())
+    assert told.details["proven_by"] == "wgl"
+    assert len(told.operations) <= 4
+    assert any("left out: in every order" in line for line in told.because), told.because
+
+
+@pytest.mark.parametrize("pending", [0, 0.1])
+def test_a_legal_queue_stays_legal_without_what_is_said_to_belong_to_one_another(pending: float) -> None:
+    tried = 0
+    for number in range(150):
+        dice = random.Random(f"matched/{number}")
+        clients = dice.randrange(1, 5)
+        operations = draw("queue", dice, count=dice.randrange(4, 30), clients=clients, pending=pending)
+        if number % 2:
+            operations = mutate(operations, dice)
+        drawn = History.of(operations)
+        if not isinstance(decide_general(drawn, MODELS["queue"](), BUDGET), Legal):
+            continue
+        items = [Item(op, op) for op in sorted(drawn, key=lambda op: op.call) if op.outcome != "fail"]
+        for block in matched(items):
+            tried += 1
+            out = {item.shown.identity for item in block}
+            rest = [item.judged for item in items if item.shown.identity not in out]
+            assert not impossible(rest, MODELS["queue"]()), [op.identity for op in rest]
+    assert tried > 100
 
 
 def test_a_long_value_is_told_by_its_two_ends() -> None:
