@@ -24,11 +24,13 @@ PLAYED = {
     "read.index_no_noop": "read_before_the_new_leader_committed",
     "read.index_no_wait_apply": "read_on_a_slow_follower",
     "read.index_reuse_round": "a_round_retried",
+    "read.quorum_minus_one": "reads_on_both_sides",
     "reply.index_only": "two_halves_and_a_bridge",
     "reply.timeout_as_fail": "everything_holds_after_a_storm",
     "dedup.none": "retry_at_a_leader_that_knows_it_from_a_snapshot",
     "dedup.evict_early": "retry_at_a_leader_that_knows_it_from_a_snapshot",
     "sm.map_order": "rolling_upgrade",
+    "snap.no_sessions": "retry_after_everybody_restarted_from_snapshots",
 }
 """Planted bugs, and a directed scenario in which a client meets each."""
 DRAWN = {
