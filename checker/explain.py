@@ -199,6 +199,16 @@ def _narrowed(case: Case, model: Model[Any]) -> Found | None:
     values = {plain(op.value): None for op in (item.judged for item in proof) if op.f in ("append", "enqueue")}
     if len({plain(op.value) for op in case.happened if op.f in ("append", "enqueue")}) > len(values) > 0:
         sentences.append(f"Of all that was put in, only {joined(list(values)[:12])} counts here.")
+    shown = {item.shown.identity for item in proof}
+    more = sum(
+        op.f == "enqueue" and plain(op.value) in values and op.identity not in shown and op.call <= (case.until or 0)
+        for op in case.happened
+    )
+    if more:
+        sentences.append(
+            f"{counted(more, 'more enqueue')} of the same left out: in every order, what was put in so came and went "
+            "without touching what is shown."
+        )
     return Found(RENAMED, sentences, proof, model)
 
 

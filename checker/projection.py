@@ -6,12 +6,17 @@ taken anything, so it stays.
 
 A queue that was found empty begins anew there: what had returned before is left out, and what was open may have its
 effect at any time after, or never. (What took effect before it was found empty has left nothing behind.)
+
+Of values that repeat, what was put in first is what was taken out first. Where the i-th to j-th enqueue are the same
+operations in every order, and the i-th to j-th dequeue that can have taken something as well, the ones took what the
+others put in: without both it is the queue of the rest. So is one without what nobody can have come to take.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from capsize.checker.budget import Budget
@@ -47,6 +52,8 @@ def projected(everything: Sequence[Operation], model: Model[Any], until: int | N
         return None
     values = fewest(values, lambda some: narrowing.impossible(some, cut_off))
     items = narrowing.restrict(values, cut_off)
+    if type(model) is Queue:
+        items = narrowing.without_matched(items)
     reads = [item for item in items if model.observes(item.judged) and item.shown is not start]
     needed = fewest(reads, lambda some: narrowing.holds(_without(items, reads, some)))
     items = _without(items, reads, needed)
@@ -85,6 +92,13 @@ class _Narrowing:
                 return window, start.shown
         return items, None
 
+    def without_matched(self, items: list[Item]) -> list[Item]:
+        """Return as few of the operations on a queue as are impossible, what belongs to one another left out."""
+        blocks = matched(items)
+        kept = fewest(blocks, lambda some: self.holds(_without_blocks(items, blocks, some)))
+        rest = _without_blocks(items, blocks, kept)
+        return rest if len(kept) == len(blocks) else self.without_matched(rest)
+
     def restrict(self, values: Sequence[Value], items: list[Item]) -> list[Item]:
         """Return what is left of the operations when only `values` are looked at."""
         wanted = set(map(typed, values))
@@ -116,6 +130,36 @@ def _since(items: Sequence[Item], start: Item) -> list[Item]:
         for item in items
         if item.judged.ret is None or item.judged.ret > called
     ]
+
+
+def _without_blocks(items: list[Item], blocks: list[list[Item]], kept: list[list[Item]]) -> list[Item]:
+    going = {id(item) for block in blocks for item in block} - {id(item) for block in kept for item in block}
+    return [item for item in items if id(item) not in going]
+
+
+def matched(items: Sequence[Item]) -> list[list[Item]]:
+    """Return groups of operations on a queue of which each may be left out: puts and who took just them, or nobody."""
+    puts = [item for item in items if item.judged.f == "enqueue"]
+    takes = [item for item in items if item.judged.f == "dequeue" and not _found_empty(item.judged)]
+    puts.sort(key=lambda item: item.judged.call)
+    takes.sort(key=lambda item: item.judged.call)
+    certain = _ranks(puts)
+    both = sorted(set(certain) & set(_ranks(takes)))
+    groups = [puts[start:end] + takes[start:end] for start, end in pairwise(both)]
+    beyond = next((rank for rank in certain if len(takes) <= rank < len(puts)), None)
+    return groups if beyond is None else [*groups, puts[beyond:]]
+
+
+def _ranks(ops: Sequence[Item]) -> list[int]:
+    """Return every n for which the same n operations come first in any order; `ops` are in the order of their calls."""
+    found, latest = [0], -1
+    for number, item in enumerate(ops, 1):
+        if item.judged.ret is None:
+            break
+        latest = max(latest, item.judged.ret)
+        if number == len(ops) or latest < ops[number].judged.call:
+            found.append(number)
+    return found
 
 
 def _values(op: Operation) -> tuple[Value, ...]:

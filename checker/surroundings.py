@@ -53,7 +53,7 @@ class Surroundings:
         return cls(landed_faults(history.faults), tuple(sorted(told, key=lambda event: event.mono)), placed)
 
 
-_TOLD = frozenset({"append", "truncate", "become_leader", "apply"})
+_TOLD = frozenset({"append", "truncate", "recover", "become_leader", "apply"})
 
 
 def at(time_ns: int) -> str:
@@ -141,6 +141,7 @@ def fate_of(place: tuple[int, int], told_ns: int, until_ns: int | None, around: 
     index, term = place
     origin, slack = around.placed
     had: dict[str, int] = {}
+    unsure = False
     lost: list[str] = []
     led: list[str] = []
     other: list[str] = []
@@ -151,8 +152,14 @@ def fate_of(place: tuple[int, int], told_ns: int, until_ns: int | None, around: 
         name = f"{event.node} at {at(when)}"
         if event.ev == "append" and any((entry.index, entry.term) == place for entry in event.entries()):
             had.setdefault(event.node, when)
-        elif event.ev == "truncate" and event.node in had and _lower(event.x.get("to"), index):
-            lost.append(f"{name} cut its log back to index {event.x['to']}")
+        elif event.node in had and (end := _shortened_to(event)) is not None and end < index:
+            if when <= told_ns + slack:  # so it was not there any more when it was acknowledged
+                del had[event.node]
+                unsure = unsure or when > told_ns - slack
+            elif event.ev == "recover":
+                lost.append(f"{name} came back with a log that ends at index {end}")
+            else:
+                lost.append(f"{name} cut its log back to index {end}")
         elif event.ev == "become_leader" and event.state.term > term and event.state.last is not None and not led:
             last = event.state.last
             led.append(
@@ -167,20 +174,29 @@ def fate_of(place: tuple[int, int], told_ns: int, until_ns: int | None, around: 
     if had:
         early = [node for node, when in had.items() if when <= told_ns + slack]
         where = _names(sorted(early)) or "no node"
-        sentences.append(
-            f"By the nodes' own account, entry {index} of term {term} was on {where} when it was acknowledged."
-        )
+        if early or not unsure:
+            sentences.append(
+                f"By the nodes' own account, entry {index} of term {term} was on {where} when it was acknowledged."
+            )
     if led:
         sentences.append(led[0] + ".")
     if lost:
-        sentences.append("; ".join(lost[:2]) + f": entry {index} was gone there.")
+        sentences.append("; ".join(lost[:MOST_LOST]) + f": entry {index} was gone there.")
     if other:
         sentences.append(other[0] + ".")
     return sentences
 
 
-def _lower(value: Any, index: int) -> bool:
-    return isinstance(value, int) and value < index
+MOST_LOST = 5
+"""Nodes that are said to have lost an entry, or times that they did."""
+
+
+def _shortened_to(event: TraceEvent) -> int | None:
+    """Return where the log ends after an event that may have made it shorter."""
+    end = event.x.get("to") if event.ev == "truncate" else None
+    if event.ev == "recover" and event.state.last is not None:
+        end = event.state.last[0]
+    return end if isinstance(end, int) else None
 
 
 def _names(nodes: Sequence[str]) -> str:

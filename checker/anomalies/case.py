@@ -13,7 +13,7 @@ from typing import Any
 
 from capsize.checker.models.model import Model, plain, same
 from capsize.checker.reduction import Item, observed, written
-from capsize.checker.surroundings import Surroundings, at
+from capsize.checker.surroundings import Surroundings, at, fate_of, place_of
 from capsize.op import Operation, Value
 
 READS = ("read", "get")
@@ -97,11 +97,17 @@ class Case:
             return f"{who} read {short(op.result)}{of} ({about}{times})"
         if op.f not in ("write", "put", "cas", "delete"):
             return self._told_of_others(op, who, when, about)
+        if op.f == "delete":
+            what = f"key {plain(self.key)}" if self.key is not None else "the key"
+            if op.outcome == "info":
+                when = self.at(op.call_ns)
+                return f"{who} asked{when} that {what} be deleted, and never learnt the outcome ({about})"
+            return f"{who} was told{when} that {what} was deleted ({about})"
         value = written(op)
-        done = {"cas": "was set by compare-and-set", "delete": "was deleted"}.get(op.f, "was written")
-        what = "the key" if op.f == "delete" else short(value[0] if value else op.value)
+        done = "was set by compare-and-set" if op.f == "cas" else "was written"
+        what = short(value[0] if value else op.value)
         if op.outcome == "info":
-            wish = "be deleted" if op.f == "delete" else "be written"
+            wish = "be written"
             if op.f == "cas" and observed(op):
                 wish = f"be set by compare-and-set where {short(observed(op)[0])} is"
             return f"{who} asked{self.at(op.call_ns)} that {what} {wish}{to}, and never learnt the outcome ({about})"
@@ -145,6 +151,11 @@ class Case:
         when = self.at(one.return_ns)
         comma = "," if when else ""
         return f"{self.no(one)} was answered{when}{comma} before {self.no(other)} was called{self.at(other.call_ns)}"
+
+    def fate(self, op: Operation, until_ns: int | None) -> list[str]:
+        """Return what the nodes' own events say about the log entry of a change, from its answer on."""
+        place = place_of(op)
+        return [] if place is None or op.return_ns is None else fate_of(place, op.return_ns, until_ns, self.around)
 
     def several(self, operations: Sequence[Operation], most: int = 4) -> str:
         """Return "#1, #2 and #3"; of many the first few, and how many more."""

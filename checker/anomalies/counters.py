@@ -9,8 +9,8 @@ from typing import Any
 
 from capsize.checker.anomalies.case import Case, Found, by_call, counted, ends_before, name
 from capsize.checker.cells import Step, judged_in_cells, told_in_cells
-from capsize.checker.models import Counter, Model
-from capsize.checker.reduction import Item
+from capsize.checker.models import Counter, KeyValue, Model
+from capsize.checker.reduction import READS, Item
 from capsize.op import Operation
 
 NEAREST = 6
@@ -33,21 +33,34 @@ class Between:
 
 
 def find(case: Case, model: Model[Any]) -> Found | None:
-    """Return the first pattern that the counter shows: the two moments with the fewest operations between."""
-    if type(model) is not Counter or told_in_cells(model, case.happened) is None:
+    """Return the first pattern that the counter shows: the two moments that the fewest operations argue."""
+    initial = _initial(case, model)
+    if initial is None or told_in_cells(model, case.happened) is None:
         return None
     best: Between | None = None
+    fewest = 0
     for number, pair in enumerate(_pairs(case)):
-        between = _between(case, model, *pair)
+        between = _between(case, initial, *pair)
         if between is not None and not between.least <= between.moved <= between.most:
-            size = len(between.surely) + len(between.maybe)
-            if best is None or size < len(best.surely) + len(best.maybe):
-                best = between
-            if size <= 2:
+            size = len(_counting(between, too_much=between.moved > between.most))
+            if best is None or size < fewest:
+                best, fewest = between, size
+            if size == 0:
                 break
         if number >= PAIRS_MAX:
             break
-    return None if best is None else _tell(case, model, best)
+    return None if best is None else _tell(case, initial, best)
+
+
+def _initial(case: Case, model: Model[Any]) -> int | None:
+    """Return what a counter, or a key of a map that is only counted and read, begins with; None for what is neither."""
+    if type(model) is Counter:
+        return model.initial
+    words = {op.f for op in case.happened}
+    if type(model) is not KeyValue or "incr" not in words or not words <= {"incr", *READS}:
+        return None
+    initial = model.init()
+    return 0 if initial is None else initial if type(initial) is int else None
 
 
 def _pairs(case: Case) -> Iterator[tuple[Operation | None, Operation]]:
@@ -65,29 +78,29 @@ def _pairs(case: Case) -> Iterator[tuple[Operation | None, Operation]]:
 
 def _after(op: Operation) -> int | None:
     """Return the number right after `op`, if it told."""
-    if op.f == "read":
-        return 0 if op.result is None else op.result if isinstance(op.result, int) else None
-    return op.result if isinstance(op.result, int) and not isinstance(op.result, bool) else None
+    if op.f in READS and op.result is None:
+        return 0
+    return op.result if type(op.result) is int else None
 
 
 def _amount(op: Operation) -> int:
-    if op.f == "read":
+    if op.f in READS:
         return 0
     amount = 1 if op.value is None else op.value
     assert isinstance(amount, int)
     return -amount if op.f == "decr" else amount
 
 
-def _between(case: Case, model: Counter, start: Operation | None, end: Operation) -> Between | None:
+def _between(case: Case, initial: int, start: Operation | None, end: Operation) -> Between | None:
     after = _after(end)
     assert after is not None
     assert end.ret is not None
-    at_start = model.initial if start is None else _after(start)
+    at_start = initial if start is None else _after(start)
     assert at_start is not None
     surely: list[Operation] = []
     maybe: list[Operation] = []
     for op in case.happened:
-        if op.f == "read" or op is start or op is end or op.call > end.ret:
+        if op.f in READS or op is start or op is end or op.call > end.ret:
             continue
         if start is not None and ends_before(op, start):
             continue
@@ -100,11 +113,11 @@ def _between(case: Case, model: Counter, start: Operation | None, end: Operation
     return Between(start, end, tuple(surely), tuple(maybe), moved, least, most)
 
 
-def _tell(case: Case, model: Counter, found: Between) -> Found:
+def _tell(case: Case, initial: int, found: Between) -> Found:
     start, end = found.start, found.end
     after = _after(end)
     assert after is not None
-    at_end, origin = after - _amount(end), model.initial if start is None else _after(start)
+    at_end, origin = after - _amount(end), initial if start is None else _after(start)
     assert origin is not None
     too_much = found.moved > found.most
     counting = _counting(found, too_much=too_much)
@@ -130,6 +143,8 @@ def _tell(case: Case, model: Counter, found: Between) -> Found:
         because += [f"{case.told(start)}.", f"{case.told(end)}.", case.before(start, end) + "."]
     else:
         because.append(f"{case.told(end)}.")
+    if end.f not in READS:
+        because.append(f"{case.no(end)} made it {after}: it found {at_end}.")
     surely = [op for op in counting if op in found.surely]
     maybe = [op for op in counting if op not in found.surely]
     if surely:
@@ -138,7 +153,10 @@ def _tell(case: Case, model: Counter, found: Between) -> Found:
         because.append(f"{_amounts(maybe).capitalize()} may have taken effect between the two ({case.several(maybe)}).")
     if not counting:
         because.append("Nobody asked for a change that can have made up for it between the two.")
-    return Found(told, because, *_items(model, found, counting, sign=-1 if too_much else 1))
+    if not too_much:
+        acknowledged = [op for op in (start, *surely) if op is not None and _amount(op) != 0 and op.outcome == "ok"]
+        because += case.fate(acknowledged[-1], end.return_ns) if acknowledged else []
+    return Found(told, because, *_items(initial, found, counting, sign=-1 if too_much else 1))
 
 
 def _amounts(operations: Sequence[Operation]) -> str:
@@ -162,7 +180,7 @@ def _counting(found: Between, *, too_much: bool) -> list[Operation]:
 
 
 def _items(
-    model: Counter, found: Between, counting: Sequence[Operation], *, sign: int
+    initial: int, found: Between, counting: Sequence[Operation], *, sign: int
 ) -> tuple[tuple[Item, ...], Model[Any]]:
     """Return what counts: the two moments and `counting`; the number found is a bound, so the rest may be left out.
 
@@ -180,5 +198,5 @@ def _items(
             steps.append(Step(needs=((None, "below", bound),)))
         else:
             steps.append(Step(effects=((None, "by", sign * _amount(op)),)))
-    judged, cells = judged_in_cells(shown, steps, sign * model.initial, known=found.start is None)
+    judged, cells = judged_in_cells(shown, steps, sign * initial, known=found.start is None)
     return tuple(Item(one, other) for one, other in zip(shown, judged, strict=True)), cells

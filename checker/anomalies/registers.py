@@ -9,7 +9,7 @@ from capsize.checker.anomalies.case import Case, counted, has, name, short
 from capsize.checker.anomalies.sources import from_nowhere
 from capsize.checker.models.model import same
 from capsize.checker.reduction import observed, written
-from capsize.checker.surroundings import fate_of, place_of
+from capsize.checker.surroundings import place_of
 from capsize.op import Operation, Value
 
 Told = tuple[str, list[str], list[Operation]]
@@ -187,16 +187,20 @@ def _tell(case: Case, found: Overtaken) -> Told:
     saw_old = [op for op in later if has(observed(op), old)]
     after_that = case.at(since_ns, "after ") or "after that"
     gone = after.outcome == "ok" and not saw_new_later and _is_lost(case, after, saw_old)
+    deleted = after.f == "delete"
+    replaced = "it had been deleted" if deleted else f"{short(new)} had replaced it"
     if gone:
-        vanished = "nobody ever saw it" if not saw_new else f"{after_that} nobody saw it again"
-        sentences = [f"{name(after)} was told that {short(new)} was written{case.brief(after)}; {vanished}."]
+        it = "found it gone" if deleted else "saw it"
+        vanished = f"nobody ever {it}" if not saw_new else f"{after_that} nobody {it}{'' if deleted else ' again'}"
+        done = "the key was deleted" if deleted else f"{short(new)} was written"
+        sentences = [f"{name(after)} was told that {done}{case.brief(after)}; {vanished}."]
     else:
-        sentences = [f"{name(read)} read {short(old)}{case.brief(read)}, though {short(new)} had replaced it."]
+        sentences = [f"{name(read)} read {short(old)}{case.brief(read)}, though {replaced}."]
     sentences.append(f"{case.told(after)}.")
     if found.seen is not None:
-        sentences.append(f"{case.told(found.seen)}: {short(new)} had taken effect.")
+        sentences.append(f"{case.told(found.seen)}: {'the deletion' if deleted else short(new)} had taken effect.")
     origin = "the initial value" if found.before is None else f"from {case.no(found.before)}"
-    sentences.append(f"After that, {case.told(read)}: {short(old)} is {origin}, and {short(new)} had replaced it.")
+    sentences.append(f"After that, {case.told(read)}: {short(old)} is {origin}, and {replaced}.")
     if found.only_by_log and found.before is not None:
         stood, stands = found.before.meta["log_index"], after.meta["log_index"]
         sentences.append(f"In the log {short(old)} stood at index {stood} and {short(new)} at index {stands}.")
@@ -213,9 +217,7 @@ def _tell(case: Case, found: Overtaken) -> Told:
         if others:
             sentences.append(f"{short(new)} was seen on {', '.join(others)}.")
     sentences += _behind(read, after)
-    place = place_of(after)
-    if place is not None and after.return_ns is not None:
-        sentences += fate_of(place, after.return_ns, None if gone else read.return_ns, case.around)
+    sentences += case.fate(after, None if gone else read.return_ns)
     beside = [op for op in (found.before, after) if op is not None]
     return ("lost-write" if gone else "stale-read"), sentences, beside
 

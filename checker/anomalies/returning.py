@@ -80,7 +80,8 @@ def _tell(
     new, old = short(left), short(value)
     of = f" of {short(cell)}" if isinstance(model, MultiRegister) else ""
     wrote = steps[proof.identity].changes
-    had = f"{name(proof)} had replaced it by {new}" if wrote else f"{name(proof)} had found {new} since"
+    did = "deleted it" if proof.f == "delete" else f"replaced it by {new}" if wrote else f"found {new} since"
+    had = f"{name(proof)} had {did}"
     verb = "read" if read.f in ("read", "get", "txn") else "found"
     because = [f"{name(read)} {verb} {old}{of}{case.brief(read)}, though {had}.", f"{case.told(proof)}."]
     because.append(f"After that, {case.told(read)}.")

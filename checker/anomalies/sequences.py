@@ -181,6 +181,7 @@ def _tell_missing(case: Case, seen: Listing, append: Operation, read: Operation)
         because.append(f"{item} was seen all the same: {case.told(after[0].op)}.")
     elif saw:
         because.append(f"It had been seen before: {case.told(saw[0].op)}.")
+    because += case.fate(append, read.return_ns if after else None)
     return Found(
         "stale-read" if after else "lost-element",
         because,

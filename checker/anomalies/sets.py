@@ -139,6 +139,8 @@ def _tell_missing(case: Case, element: Element, proof: Operation, read: Operatio
         because.append(f"No removal of {value} can have taken effect between the two.")
     if after and added:
         because.append(f"{value} was seen all the same: {case.told(after[0])}.")
+    if added:
+        because += case.fate(proof, None if lost else read.return_ns)
     ops = [proof, read, *_possible(element.removes, proof, read)]
     if not added:
         ops += element.adds

@@ -79,6 +79,8 @@ def answer(name: str, model: Model[Any], state: Any, op: Operation) -> tuple[Any
         guesses = [state if name in ("register", "cas-register", "kv", "counter", "list") else tuple(state)]
     elif op.f == "cas":
         guesses = [True, False]
+    elif op.f == "incr" and name == "kv":
+        guesses = [(state or 0) + (op.value or 1)]
     elif op.f == "contains":
         guesses = [op.value in state]
     elif op.f == "dequeue":

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from capsize.checker.anomalies import registers, returning, transactions
+from capsize.checker.anomalies import counters, registers, returning, transactions
 from capsize.checker.anomalies.case import Case, short
 from capsize.checker.budget import Budget
 from capsize.checker.cells import judged_in_cells, told_in_cells
@@ -18,7 +18,7 @@ from capsize.checker.linearizability import check_linearizable
 from capsize.checker.models import MODELS, Model
 from capsize.checker.models.model import typed
 from capsize.checker.outcome import Exhausted, Illegal, Legal
-from capsize.checker.projection import projected
+from capsize.checker.projection import matched, projected
 from capsize.checker.reduction import Item, impossible
 from capsize.checker.shrinking import shrunk
 from capsize.checker.surroundings import Surroundings
@@ -186,6 +186,30 @@ CASES = [
         "went backwards",
         "add:1 |--|\nadd:1 |--|\nread->2     |--|\nread->1           |--|",
         "add:1 |--|\nadd:1 |--|\nread->2     |--|\ndecr           |--|\nread->1           |--|",
+    ),
+    (
+        "kv",
+        "lost-increment",
+        3,
+        "less than was acknowledged",
+        "incr:9->9 |--|\nincr:8         |--|\nincr:2             |--|...\nget->11            |--|",
+        "incr:9->9 |--|\nincr:8         |--|...\nincr:2             |--|...\nget->11            |--|",
+    ),
+    (
+        "kv",
+        "double-increment",
+        3,
+        "more than was ever asked for",
+        "incr:9->9 |--|\nincr:8      |--|...\nget->18         |--|",
+        "incr:9->9 |--|\nincr:8      |--|...\nget->17         |--|",
+    ),
+    (
+        "kv",
+        "stale-read",
+        2,
+        "went backwards",
+        "incr:9->9 |--|\nincr:8->17    |--|\nget->9            |--|",
+        "incr:9->9 |--|\nincr:8->17    |--|\nget->9          |--|",
     ),
     (
         "mutex",
@@ -368,6 +392,33 @@ def test_every_illegal_history_is_proven_by_few_operations_that_are_impossible_b
     assert illegal > 4
 
 
+def test_a_key_of_a_map_that_is_only_counted_is_told_as_a_counter_and_a_legal_one_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(DRAW, "kv", lambda dice: dice.choice([("get", None), ("incr", 2), ("incr", None)]))
+    model, names, legal = MODELS["kv"](), set[str](), 0
+    for number in range(200):
+        dice = random.Random(f"counted/{number}")
+        operations = draw("kv", dice, count=dice.randrange(3, 30), clients=4, pending=0.15)
+        operations = [
+            replace(op, result=None) if op.f == "incr" and dice.random() < 0.4 else op
+            for op in (mutate(operations, dice) if number % 3 else operations)
+        ]
+        drawn = History.of(operations)
+        judged = decide_general(drawn, model, BUDGET)
+        if isinstance(judged, Legal):
+            legal += 1
+            found = counters.find(case_of(drawn), model)
+            assert found is None or not impossible([item.judged for item in found.items], found.judge), found
+        elif isinstance(judged, Illegal):
+            told = explained(drawn, model)
+            names.add(told.name)
+            assert told.details.get("proven_by") == "wgl", [model.describe(op) for op in drawn]
+            assert impossible(told.operations, model), [model.describe(op) for op in told.operations]
+    assert legal > 50
+    assert names >= {"lost-increment", "double-increment", "stale-read"}
+
+
 def counts(told: Anomaly, name: str) -> bool:
     """Return whether the proof has to count everything (docs/report.md, "How small a proof gets")."""
     if name == "counter":
@@ -436,6 +487,40 @@ def test_a_queue_that_was_found_empty_begins_anew_there() -> None:
     told = explained(History.of(operations), MODELS["queue"]())
     assert told.details["proven_by"] == "wgl"
     assert len(told.operations) <= 4
+
+
+def test_a_queue_that_was_never_empty_is_told_without_what_came_and_went() -> None:
+    words = [("enqueue", 1, None), ("enqueue", 1, None)] + [("dequeue", None, 1), ("enqueue", 1, None)] * 20
+    words += [("enqueue", 2, None), ("dequeue", None, 2)]
+    operations = [
+        Operation(number, f, None, value, 2 * number, 2 * number + 1, "ok", result)
+        for number, (f, value, result) in enumerate(words)
+    ]
+    told = explained(History.of(operations), MODELS["queue"]())
+    assert told.details["proven_by"] == "wgl"
+    assert len(told.operations) <= 4
+    assert any("left out: in every order" in line for line in told.because), told.because
+
+
+@pytest.mark.parametrize("pending", [0, 0.1])
+def test_a_legal_queue_stays_legal_without_what_is_said_to_belong_to_one_another(pending: float) -> None:
+    tried = 0
+    for number in range(150):
+        dice = random.Random(f"matched/{number}")
+        clients = dice.randrange(1, 5)
+        operations = draw("queue", dice, count=dice.randrange(4, 30), clients=clients, pending=pending)
+        if number % 2:
+            operations = mutate(operations, dice)
+        drawn = History.of(operations)
+        if not isinstance(decide_general(drawn, MODELS["queue"](), BUDGET), Legal):
+            continue
+        items = [Item(op, op) for op in sorted(drawn, key=lambda op: op.call) if op.outcome != "fail"]
+        for block in matched(items):
+            tried += 1
+            out = {item.shown.identity for item in block}
+            rest = [item.judged for item in items if item.shown.identity not in out]
+            assert not impossible(rest, MODELS["queue"]()), [op.identity for op in rest]
+    assert tried > 100
 
 
 def test_a_long_value_is_told_by_its_two_ends() -> None:

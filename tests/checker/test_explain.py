@@ -231,6 +231,26 @@ def test_the_nodes_own_events_say_where_the_entry_was_and_how_it_went() -> None:
     assert "applied another entry 93, of term 5" in text
 
 
+def test_a_node_that_came_back_without_an_entry_is_named_and_one_that_had_cut_it_before_is_not() -> None:
+    def event(node: str, ev: str, ms: int, last: int, **x: Any) -> TraceEvent:
+        e = [{"i": 93, "t": 4, "k": "cmd"}] if ev == "append" else []
+        return TraceEvent(node, 1, ms, ev, NodeState(term=4, last=(last, 4)), {}, e, None, x, ms * MS, 0)
+
+    traces = [
+        event("n3", "append", 15, 93), event("n3", "truncate", 18, 92, to=92), event("n2", "append", 20, 93),
+        event("n1", "append", 21, 93), event("n2", "recover", 26, 92), event("n1", "recover", 27, 93),
+    ]  # fmt: skip
+    meta = {"term": 4, "log_index": 93, "served_by": "n2"}
+    history = History.of([op(2, "incr", 5, 20, 22, 5, meta=meta), op(3, "get", None, 30, 31, None)])
+    around = Surroundings.of(history, traces, origin=0)
+    told = explain(Anomaly("not-linearizable", (), tuple(history), key=3), history, MODELS["kv"](), around)
+    assert told.name == "stale-read"
+    assert told.because[-2:] == (
+        "By the nodes' own account, entry 93 of term 4 was on n1 and n2 when it was acknowledged.",
+        "n2 at 0.026 s came back with a log that ends at index 92: entry 93 was gone there.",
+    )
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_whatever_is_explained_is_impossible_and_so_is_the_history(seed: int) -> None:
     dice = random.Random(seed)
@@ -296,3 +316,26 @@ def test_without_log_indices_two_answers_that_cannot_both_be_right_accuse_the_la
         op(7, "read", None, 40, 41, 22)
     )  # fmt: skip
     assert told.because[0].startswith("p7 read 22")
+
+
+def test_a_key_that_was_deleted_is_told_as_deleted() -> None:
+    deleted = op(2, "delete", None, 20, 22, meta={"term": 4, "log_index": 93, "served_by": "n2"})
+    read = op(3, "get", None, 30, 31, 17, meta={"term": 5, "log_index": 95, "served_by": "n3"})
+    history = History.of([op(1, "put", 17, 10, 12), deleted, read])
+    found = Anomaly("not-linearizable", ("engine",), tuple(history), key=3)
+    told = explain(found, history, MODELS["kv"]())
+    assert told.name == "lost-write"
+    assert told.because[0] == (
+        "p2 was told that the key was deleted (0.022 s, n2, term 4, index 93); nobody ever found it gone."
+    )
+    text = " ".join(told.because)
+    assert "p2 on n2 was told at 0.022 s that key 3 was deleted (#1, served by n2 in term 4 at log index 93)." in text
+    assert "17 is from #0, and it had been deleted." in text
+
+
+def test_a_counter_that_was_deleted_and_came_back_is_told_as_deleted() -> None:
+    history = History.of([op(1, "incr", 5, 10, 12, 5), op(2, "delete", None, 20, 22), op(3, "get", None, 30, 31, 5)])
+    found = Anomaly("not-linearizable", ("engine",), tuple(history), key=3)
+    told = explain(found, history, MODELS["kv"]())
+    assert told.name == "stale-read"
+    assert told.because[0].endswith("though p2 had deleted it.")

@@ -19,6 +19,10 @@ TOLD = re.compile(r"(p\d+)(?: on (n\d+))? [^()]*\(#(\d+)([^()]*)\)")
 """What is told of one operation: who, on which node, its number, and where it was answered."""
 SERVED = re.compile(r"served by (n\d+) in term (\d+) at log index (\d+)")
 MOMENT = re.compile(r"(called|answered|asked|told) at (\d+\.\d{3}) s")
+HELD = re.compile(r"entry (\d+) of term (\d+) was on (no node|n\d[n\d, and]*) when it was acknowledged")
+SHORTER = re.compile(r"(n\d+) at (\d+\.\d{3}) s (cut its log back to|came back with a log that ends at) index (\d+)")
+ELECTED = re.compile(r"(n\d+) became leader of term (\d+) at (\d+\.\d{3}) s, its last entry (\d+) of term (\d+)")
+"""What is told of the nodes: who held an entry, who lost entries, who was elected with which log, and when."""
 
 
 def impossible(operations: Iterable[Operation], model: str) -> bool:
@@ -42,6 +46,9 @@ def problems(anomaly: dict[str, Any], history: History, recorded: Sequence[Trace
         found.append("no sentence names an operation, its client and its node")
     for line in told:
         found += _untrue(line, numbered.get(int(line[3])), recorded)
+    if recorded:
+        for sentence in anomaly["because"]:
+            found += _untrue_of_nodes(sentence, witness, recorded)
     return found
 
 
@@ -62,6 +69,49 @@ def _untrue(line: re.Match[str], op: Operation | None, recorded: Sequence[TraceE
         elif recorded and not any(event.node == node and event.state.term == int(term) for event in recorded):
             wrong.append(f"{line[0]!r}: {node} never was in term {term}")
     return wrong
+
+
+def _untrue_of_nodes(sentence: str, witness: Sequence[Operation], recorded: Sequence[TraceEvent]) -> list[str]:
+    """Return what one sentence says about the nodes' logs and offices that their traces contradict."""
+    wrong = []
+    for index, term, nodes in HELD.findall(sentence):
+        place = int(index), int(term)
+        told = [op.return_ns for op in witness if (op.meta.get("log_index"), op.meta.get("term")) == place]
+        holders = {frozenset(_holders(place, at, recorded)) for at in told if at is not None}
+        if frozenset(re.findall(r"n\d+", nodes)) not in holders:
+            wrong.append(f"{sentence!r}: it was on {holders}")
+    for node, at, how, index in SHORTER.findall(sentence):
+        kind = "truncate" if how.startswith("cut") else "recover"
+        cuts = [_end(event) for event in _of(node, at, recorded) if event.ev == kind]
+        if int(index) not in cuts:
+            wrong.append(f"{sentence!r}: {node} kept {cuts} by {kind}")
+    for node, term, at, *last in ELECTED.findall(sentence):
+        elected = [event.state for event in _of(node, at, recorded) if event.ev == "become_leader"]
+        if (int(term), tuple(map(int, last))) not in [(state.term, tuple(state.last or ())) for state in elected]:
+            wrong.append(f"{sentence!r}: {elected}")
+    return wrong
+
+
+def _of(node: str, at: str, recorded: Sequence[TraceEvent]) -> list[TraceEvent]:
+    return [event for event in recorded if event.node == node and f"{event.mono / 1e9:.3f}" == at]
+
+
+def _end(shortened: TraceEvent) -> int:
+    return int(shortened.x["to"] if shortened.ev == "truncate" else shortened.x["last"][0])
+
+
+def _holders(place: tuple[int, int], at_ns: int, recorded: Sequence[TraceEvent]) -> set[str]:
+    """Return who had the entry in its log at that time, by what each node appended and cut off."""
+    logs: dict[str, dict[int, int]] = {}
+    for event in recorded:
+        if event.mono > at_ns:
+            continue
+        log = logs.setdefault(event.node, {})
+        if event.ev == "append":
+            log.update((entry.index, entry.term) for entry in event.entries())
+        elif event.ev in ("truncate", "recover"):
+            logs[event.node] = {index: term for index, term in log.items() if index <= _end(event)}
+    return {node for node, log in logs.items() if log.get(place[0]) == place[1]}
 
 
 def broken_rule(anomaly: dict[str, Any], recorded: Sequence[TraceEvent]) -> list[str]:
