@@ -98,5 +98,6 @@ def _arrow(mark: Mark, lanes: Lanes, place: Mapping[int, int]) -> list[str]:
     return [
         f'<line x1="{x}" y1="{y}" x2="{end}" y2="{y + 9}" class="arrow lost"/>',
         f'<text x="{end}" y="{y + 13}" class="told" text-anchor="middle">✗</text>'
-        f'<text x="{x}" dx="8" y="{y + (4 if left else -3)}" class="told small">{text} (to {to}: not seen to arrive)</text>',
+        f'<text x="{x}" dx="8" y="{y + (4 if left else -3)}" class="told small">'
+        f"{text} (to {to}: not seen to arrive)</text>",
     ]

@@ -76,7 +76,9 @@ def moment(time_ns: float) -> str:
     >>> moment(12_377_000_000), moment(-178_000_000)
     ('12.377 s of the run', '0.178 s before the load began')
     """
-    return f"{seconds(max(time_ns, 0))} of the run" if time_ns > -500_000 else f"{seconds(-time_ns)} before the load began"
+    if time_ns <= -500_000:
+        return f"{seconds(-time_ns)} before the load began"
+    return f"{seconds(max(time_ns, 0))} of the run"
 
 
 def duration(time_ns: float | None) -> str:
