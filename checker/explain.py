@@ -35,6 +35,7 @@ from capsize.checker.reduction import (
     written,
 )
 from capsize.checker.shrinking import Kept, shrunk
+from capsize.checker.standing import Standings
 from capsize.checker.surroundings import Surroundings, faults_between
 from capsize.checker.trace import TraceEvent
 from capsize.checker.wgl import decide_wgl
@@ -82,8 +83,9 @@ def explained(
     if not any(anomaly.name == RENAMED for anomaly in verdict.anomalies):
         return verdict
     around = Surroundings.of(history, traces, origin)
+    standings = Standings.of(history.faults, traces, around.placed)
     told = [
-        (one, explain(one, history, model, around) if number < MOST_EXPLAINED else one)
+        (one, explain(one, history, model, around, standings) if number < MOST_EXPLAINED else one)
         for number, one in enumerate(verdict.anomalies)
     ]
     told.sort(key=lambda pair: GRAVITY.index(pair[1].name) if pair[1].name in GRAVITY else len(GRAVITY))
@@ -97,7 +99,10 @@ def explained(
     return replace(verdict, axes=axes, anomalies=tuple(new for _, new in told))
 
 
-def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surroundings | None = None) -> Anomaly:
+def explain(
+    anomaly: Anomaly, history: History, model: Model[Any], around: Surroundings | None = None,
+    standings: Standings | None = None,
+) -> Anomaly:  # fmt: skip
     """Return `anomaly` with its smallest proven witness, its name and its argument; unchanged if none is proven.
 
     Cost: linear passes over the operations of its key; some hundred runs of an engine on the witness.
@@ -116,7 +121,9 @@ def explain(anomaly: Anomaly, history: History, model: Model[Any], around: Surro
         return anomaly
     shown = {op.identity: op for op in (*found.context, *(item.shown for item in found.items))}
     witness = sorted(shown.values(), key=lambda op: op.call)
-    sentences = found.because + _faults(case, witness)
+    answered = [(item.shown, case.no(item.shown)) for item in found.items]
+    known = [] if standings is None else standings.sentences(sorted(answered, key=lambda pair: pair[0].call))
+    sentences = found.because + known + _faults(case, witness)
     details = {
         **anomaly.details, **found.details, "proven_by": "wgl", "operations_in_proof": len(found.items),
         "model": model.name,

@@ -19,6 +19,8 @@ from capsize.checker.budget import Budget
 from capsize.history import OK, History
 from capsize.verdict import Axis, Finding, Validity, Verdict
 
+SEEN_MOST = 300
+"""Characters of what a probe saw."""
 TRIES_THAT_SHOULD_DO = 20
 """An f word that never once succeeded in so many tries was not tested."""
 
@@ -32,6 +34,8 @@ class Striking:
     skipped: str = ""
     probed: bool = False
     landed: bool = False
+    seen: str = ""
+    """What the probe saw of a fault that did not land."""
     errors: list[str] = field(default_factory=list[str])
     targets: tuple[str, ...] = ()
 
@@ -66,6 +70,7 @@ class Health:
             "operations": len(history),
             "outcomes": outcomes(history),
             "faults": fault_counts(faults.values(), self.kinds),
+            "skipped_because": skipped_because(faults.values()),
             "final_reads": {"asked": final.asked, "answered": final.answered},
             "rate": {"wanted": self.rate or None, "asked": asked_rate(history, phases)},
             "longest_gap_s": longest_gap_s(history, phases),
@@ -93,7 +98,8 @@ class Health:
                 because.append(f"{kind} never landed: {_why_not(mine)}")
         for striking in faults.values():
             if striking.probed and not striking.landed:
-                because.append(f"a {striking.kind} on {', '.join(striking.targets)} did not land")
+                seen = f": {striking.seen}" if striking.seen else ""
+                because.append(f"a {striking.kind} on {', '.join(striking.targets)} did not land{seen}")
         interruption = next((_value(e) for e in history.faults if _value(e).get("phase") == "interrupted"), None)
         if interruption is not None:
             because.append(f"the run was interrupted ({interruption.get('by', 'signal')})")
@@ -199,6 +205,7 @@ def strikings(history: History) -> dict[int, Striking]:
                 one.skipped = str(detail.get("reason", "no target"))
             case "probe":
                 one.probed, one.landed = True, value.get("landed") is True
+                one.seen = "" if one.landed else _seen(detail)
             case "error":
                 told = {str(key): str(text) for key, text in detail.items()}
                 error = told.pop("error", "something went wrong")
@@ -223,6 +230,15 @@ def fault_counts(faults: Iterable[Striking], kinds: Sequence[str] = ()) -> dict[
         by["failed"] += bool(one.errors)
     counts.pop("nemesis", None)
     return counts
+
+
+def skipped_because(faults: Iterable[Striking]) -> dict[str, list[str]]:
+    """Return why faults of each kind were skipped, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for one in faults:
+        if one.skipped and not one.landed and one.skipped not in reasons.setdefault(one.kind, []):
+            reasons[one.kind].append(one.skipped)
+    return reasons
 
 
 def outcomes(history: History) -> dict[str, dict[str, int]]:
@@ -283,6 +299,21 @@ def _why(one: Striking) -> str:
     if one.skipped or one.errors:
         return one.skipped or one.errors[0]
     return "its probe saw nothing" if one.probed else "it was struck, and the run ended before it was probed"
+
+
+def _seen(detail: Mapping[str, Any]) -> str:
+    """Return what a probe saw as words.
+
+    >>> _seen({"n2": {"alive": False, "pid": 100, "state": None}})
+    'n2 alive: no, pid: 100, state: unknown'
+    """
+    words = {"True": "yes", "False": "no", "None": "unknown"}
+    told: list[str] = []
+    for name, value in detail.items():
+        facts = value.items() if isinstance(value, Mapping) else [("", value)]
+        inside = ", ".join(f"{word}: {words.get(str(fact), fact)}" if word else f"{fact}" for word, fact in facts)
+        told.append(f"{name} {inside}")
+    return "; ".join(told)[:SEEN_MOST]
 
 
 def _finding(because: Sequence[str], otherwise: Validity) -> Finding:

@@ -65,6 +65,15 @@ def at(time_ns: int) -> str:
     return f"{time_ns / 1e9:.3f} s"
 
 
+def moment(time_ns: int) -> str:
+    """Return when something happened, as it stands behind a subject; the run's clock begins with the load.
+
+    >>> moment(12_377_000_000), moment(-178_000_000)
+    (' at 12.377 s', ', 0.178 s before the load began,')
+    """
+    return f" at {at(max(time_ns, 0))}" if time_ns > -500_000 else f", {at(-time_ns)} before the load began,"
+
+
 def landed_faults(lines: Iterable[Mapping[str, Any]]) -> tuple[ActiveFault, ...]:
     """Return the faults that the nemesis' lines prove to have landed, or another tool's record; by their start."""
     seen: dict[Any, dict[str, Any]] = {}
@@ -149,7 +158,7 @@ def fate_of(place: tuple[int, int], told_ns: int, until_ns: int | None, around: 
         when = event.mono - origin
         if until_ns is not None and when > until_ns + slack:
             break
-        name = f"{event.node} at {at(when)}"
+        name = f"{event.node}{moment(when)}"
         if event.ev == "append" and any((entry.index, entry.term) == place for entry in event.entries()):
             had.setdefault(event.node, when)
         elif event.node in had and (end := _shortened_to(event)) is not None and end < index:
@@ -163,7 +172,7 @@ def fate_of(place: tuple[int, int], told_ns: int, until_ns: int | None, around: 
         elif event.ev == "become_leader" and event.state.term > term and event.state.last is not None and not led:
             last = event.state.last
             led.append(
-                f"{event.node} became leader of term {event.state.term} at {at(when)}, "
+                f"{event.node} became leader of term {event.state.term}{moment(when).rstrip(',')}, "
                 f"its last entry {last[0]} of term {last[1]}"
             )
         elif event.ev == "apply" and not other:

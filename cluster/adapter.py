@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from capsize.client import Client
 from capsize.cluster import described
 from capsize.cluster.node import Command, Node
-from capsize.cluster.system import NodeStatus, System
+from capsize.cluster.system import OPTIONAL, NodeStatus, System
 from capsize.errors import AdapterError, CapsizeError, DefiniteError, no_such
 from capsize.op import Reply
 from capsize.registry import load_system
@@ -250,6 +250,12 @@ def _fact_problems(cls: type[System]) -> list[str]:
     lacks: Any = cls.lacks
     if not isinstance(lacks, set | frozenset) or not all(isinstance(word, str) for word in lacks):
         problems.append(f"lacks is {_brief(lacks)}; expected a set of operations, e.g. {{'cas'}}")
+    left_out: Any = cls.left_out
+    if not isinstance(left_out, Mapping) or not all(isinstance(why, str) for why in left_out.values()):
+        problems.append(f"left_out is {_brief(left_out)}; expected a dict: optional hook -> why it is not there")
+    else:
+        known = ", ".join(OPTIONAL)
+        problems += [f"left_out names {hook!r}; expected one of {known}" for hook in left_out if hook not in OPTIONAL]
     options: Any = cls.options
     if not isinstance(options, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in options.items()):
         return [*problems, f"options is {_brief(options)}; expected a dict: option name -> one line of description"]

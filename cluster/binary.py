@@ -7,6 +7,7 @@ name and version. What was fetched once is never fetched again.
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
@@ -18,7 +19,9 @@ import threading
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 from capsize.cluster.unpacking import unpack
@@ -62,11 +65,13 @@ def libraries_from_debian(package: str) -> Path:
 
 
 def from_place(place: str, member: str) -> Path:
-    """Return the file `member` at a path or URL; an archive (.whl, .zip, .tar.*, .deb) is unpacked first."""
+    """Return the file `member` at a path or URL; an archive (.whl, .zip, .tar.*, .deb) is unpacked first.
+
+    Raises AdapterError in one line when it cannot be had; then nothing of a URL is kept, and the next try fetches anew.
+    """
     if place.startswith(("http://", "https://")):
         name = "".join(c if c.isalnum() or c in ".-" else "_" for c in place)
-        folder = _once(f"url/{name}", lambda work: _unpack_all(_url_download(place, work), work))
-        return _member(folder, member, place)
+        return _member(_once(f"url/{name}", lambda work: _fill_from_url(place, member, work)), member, place)
     path = Path(place).expanduser()
     if not path.exists():
         raise AdapterError(f"there is no {path}; expected a version, a path to {member}, an archive with it, or a URL")
@@ -159,14 +164,36 @@ def _fetch(argv: list[str], what: str, *, cwd: Path | None = None) -> None:
         )
 
 
+def _fill_from_url(url: str, member: str, work: Path) -> None:
+    """Put `member` of what is at the URL into `work`; what is no archive is taken for the file itself."""
+    file = _url_download(url, work)
+    if _is_archive(file):
+        _unpack_all(file, work)
+    elif file.name.endswith(PACKED):
+        raise AdapterError(f"cannot unpack {file.name} of {url}: it is no archive, or a broken one")
+    elif file.name != Path(member).name:
+        file.rename(work / Path(member).name)
+    _member(work, member, url)
+
+
+PACKED = (".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".rpm", ".7z")
+"""Endings of archives; of those that can be read, only broken ones come this far."""
+
+
 def _url_download(url: str, work: Path) -> Path:
-    target = work / (url.rstrip("/").rpartition("/")[2].partition("?")[0] or "download")
+    target = work / (url.partition("#")[0].partition("?")[0].rstrip("/").rpartition("/")[2] or "download")
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, target.open("wb") as file:
+            if answer.headers.get_content_type() == "text/html":
+                raise AdapterError(f"cannot fetch {url}: what is there is a web page (text/html), no file")
             shutil.copyfileobj(answer, file)
-    except (OSError, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            wanted = answer.headers.get("Content-Length")
+    except (OSError, ValueError, HTTPException) as error:
+        reason = error.reason if type(error) is urllib.error.URLError else error
         raise AdapterError(f"cannot fetch {url}: {reason}") from None
+    size = target.stat().st_size
+    if wanted is not None and wanted.isdigit() and size != int(wanted):  # a body that ends early raises nothing
+        raise AdapterError(f"cannot fetch {url}: it ended after {size:,} of {int(wanted):,} bytes")
     return target
 
 
@@ -193,7 +220,7 @@ def _unpack_all(path: Path, work: Path) -> None:
                 unpack(tar, work)
         elif path.parent != work:
             shutil.copy(path, work)
-    except (zipfile.BadZipFile, tarfile.TarError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise AdapterError(f"cannot unpack {path.name}: {error}") from None
 
 

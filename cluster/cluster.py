@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -70,7 +71,7 @@ class Cluster:
         for error in failed.values():
             if not isinstance(error, CapsizeError | OSError):
                 raise error
-        told = "; ".join(f"{name}: {error}".replace(f"{name}: {name}:", f"{name}:") for name, error in failed.items())
+        told = _told_once({name: str(error) for name, error in failed.items()})
         raise AdapterError(f"{self.system.name}: {what} failed on {len(failed)} of {len(self.nodes)} nodes: {told}")
 
     # -- bringing it up --------------------------------------------------------------------------------------
@@ -265,3 +266,19 @@ def _last_line(node: Node, system: System) -> str:
     except (CapsizeError, OSError):
         return ""
     return lines[-1] if lines else ""
+
+
+def _told_once(errors: Mapping[str, str]) -> str:
+    """Return what the nodes say, once where several say the same but for their own name.
+
+    >>> _told_once({"n1": "n1: no curl", "n2": "n2: no curl", "n3": "no disk"})
+    'n1, n2: no curl; n3: no disk'
+    """
+    alike: dict[str, list[str]] = {}
+    for name, error in errors.items():
+        alike.setdefault(re.sub(rf"\b{re.escape(name)}\b", "\0", error), []).append(name)
+    told: list[str] = []
+    for text, names in alike.items():
+        own = text.removeprefix("\0:").strip().replace("\0", names[0])
+        told.append(f"{', '.join(names)}: {own}")
+    return "; ".join(told)

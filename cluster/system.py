@@ -6,7 +6,7 @@ Four things to write; the rest is optional and discovered by `capabilities`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ class System(ABC):
     restart_timeout_s: float = 30.0
     lacks: frozenset[str] = frozenset()
     """Operations its clients do not have: `register` does without "cas", a workload that needs one is refused."""
+    left_out: Mapping[str, str] = {}
+    """Optional hook -> why this adapter does not have it: told with the refusal of what needs it."""
 
     def __init__(self, **options: Any) -> None:
         self.chosen = options
@@ -161,3 +163,8 @@ OPTIONAL = (
     "dump_log",
 )
 """The optional hooks, in the order they are listed."""
+
+
+def why_without(system: System, hooks: Iterable[str]) -> str:
+    """Return why the adapter does not have these hooks, as far as it says; "" where it does not."""
+    return "; ".join(dict.fromkeys(system.left_out[hook] for hook in hooks if hook in system.left_out))

@@ -57,7 +57,8 @@ class Kill(Fault):
             if stuck:  # SIGKILL waits for the thaw: the fault could not land
                 return Skip(f"the disk of {', '.join(stuck)} is paused: a process stuck in it cannot be killed")
             if all(holds.excused(name) for name in plan.targets):
-                return Skip(f"{', '.join(plan.targets)} is down already", passing=True)
+                are = "is" if len(plan.targets) == 1 else "are"
+                return Skip(f"{', '.join(plan.targets)} {are} down already", passing=True)
         return plan
 
     def inject(self, number: int, plan: Plan, holds: Holds) -> Errors:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from capsize.op import Operation
 from capsize.report.cycle import shortest_cycle
 from capsize.report.faults import FaultRow
-from capsize.report.messages import Picture, Said, around_operations, as_svg, before_a_breach
+from capsize.report.message_picture import as_svg
+from capsize.report.messages import Picture, Said, around_operations, before_a_breach
 from capsize.report.orders import Order, Orders, model_of, orders_of
-from capsize.report.plain import middle_out, seconds, visible
+from capsize.report.plain import middle_out, moment, visible
 from capsize.report.ring import ring_svg
 from capsize.report.witness import MOST_DRAWN, Contradiction, Step
 from capsize.verdict import Verdict
@@ -58,6 +59,7 @@ class Drawings:
     messages: str = ""
     messages_left_out: int = 0
     messages_from: str = ""
+    """When it begins, as words."""
 
 
 def draw(
@@ -164,7 +166,7 @@ def _draw_ring(made: Drawings, operations: Sequence[Operation], steps: Sequence[
 def _draw_messages(made: Drawings, picture: Picture | None, shown: Contradiction) -> None:
     if picture is not None:
         made.messages = as_svg(picture, f"Messages between the nodes around {shown.name}")
-        made.messages_left_out, made.messages_from = picture.left_out, seconds(picture.start_ns)
+        made.messages_left_out, made.messages_from = picture.left_out, moment(picture.start_ns)
 
 
 def _picture(

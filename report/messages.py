@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 from capsize.report.moments import events_between
 from capsize.report.plain import visible
 
-LANE, ROW, TOP, LEFT = 150, 23, 44, 86
 MOST_ROWS = 60
 AROUND_NS = 30_000_000
 BEFORE_A_BREACH_NS = 150_000_000
@@ -97,7 +95,7 @@ def around_operations(
         if mark is not None and (mark.kind == "recv" or mark.at_ns <= end + AROUND_NS // 10):
             mark.at_ns -= origin
             marks.append(mark)
-    return _made(nodes, marks)
+    return _made(nodes, _ended(marks, end + AROUND_NS // 10 - origin))
 
 
 def before_a_breach(
@@ -136,7 +134,13 @@ def before_a_breach(
         mark.accused = mine
         mark.at_ns -= origin
         marks.append(mark)
-    return _made(nodes, marks, keep_last=True)
+    return _made(nodes, _ended(marks, until - origin), keep_last=True)
+
+
+def _ended(marks: Sequence[Mark], until_ns: int) -> list[Mark]:
+    """Return the marks without what arrived after `until_ns` and was sent after it, too."""
+    sent = {mark.message for mark in marks if mark.kind == "send"}
+    return [mark for mark in marks if mark.at_ns <= until_ns or mark.kind != "recv" or mark.message in sent]
 
 
 def _kind(event: Mapping[str, Any]) -> str:
@@ -320,67 +324,3 @@ def _mark(event: dict[str, Any], kind: str, text: str) -> Mark:
 def _entries(event: dict[str, Any]) -> list[dict[str, Any]]:
     entries = event.get("e")
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-
-
-def as_svg(picture: Picture, title: str) -> str:
-    """Return the diagram; colours and fonts are the page's."""
-    lane = {node: LEFT + 20 + number * LANE for number, node in enumerate(picture.nodes)}
-    arrived = {mark.message: mark for mark in picture.marks if mark.kind == "recv" and mark.message}
-    rows = picture.marks
-    place = {id(mark): TOP + 12 + number * ROW for number, mark in enumerate(rows)}
-    width, height = LEFT + 90 + LANE * (max(len(lane), 2) + 1), TOP + 12 + ROW * len(rows)
-    parts = [
-        f'<svg class="messages" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">'
-        f"<title>{escape(title)}</title>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" class="tip"/></marker></defs>',
-        f'<text x="4" y="16" class="quiet">time</text><text x="4" y="{TOP - 14}" class="quiet">in ms</text>',
-    ]
-    for node, x in lane.items():
-        parts.append(f'<text x="{x}" y="16" class="who">{escape(visible(node, 16))}</text>')
-        parts.append(f'<line x1="{x}" y1="{TOP - 18}" x2="{x}" y2="{height}" class="lane"/>')
-    for mark in rows:
-        y, x = place[id(mark)], lane.get(mark.node, LEFT)
-        since = (mark.at_ns - picture.start_ns) / 1e6
-        parts.append(f'<text x="4" y="{y + 4}" class="quiet">{since:.2f}</text>')
-        if mark.kind in ("send", "recv"):
-            parts += _arrow(mark, lane, x, y, arrived, place)
-            continue
-        accused = " accused" if mark.accused else ""
-        shape = (
-            f'<rect x="{x - 5}" y="{y - 5}" width="10" height="10" class="dot {mark.kind}{accused}"/>'
-            if mark.kind == "client"
-            else f'<circle cx="{x}" cy="{y}" r="{7 if mark.accused else 5}" class="dot {mark.kind}{accused}"/>'
-        )
-        parts += [shape, f'<text x="{x + 10}" y="{y + 4}" class="told{accused}">{escape(mark.text)}</text>']
-    parts.sort(key=lambda part: part.startswith("<text"))  # words lie above the lines
-    return "".join([*parts, "</svg>"])
-
-
-def _arrow(
-    mark: Mark, lane: dict[str, int], x: int, y: int, arrived: dict[str, Mark], place: dict[int, int]
-) -> list[str]:
-    text = escape(mark.text)
-    accused = " accused" if mark.accused else ""
-    got = arrived.get(mark.message)
-    if mark.kind == "recv":
-        if id(mark) in place and got is mark and not mark.accused:
-            return []
-        dot = f'<circle cx="{x}" cy="{y}" r="4" class="dot{accused}"/>'
-        return [dot, f'<text x="{x + 10}" y="{y + 4}" class="told">gets {text}</text>']
-    if got is not None and got.node in lane and id(got) in place:
-        x1, y1 = lane[got.node], place[id(got)]
-        side = 8 if x1 > x else -8
-        anchor = "start" if x1 > x else "end"
-        return [
-            f'<line x1="{x}" y1="{y}" x2="{x1}" y2="{y1}" class="arrow{accused}" marker-end="url(#tip)"/>',
-            f'<text x="{x + side}" y="{y - 3}" class="told small" text-anchor="{anchor}">{text}</text>',
-        ]
-    to = lane.get(mark.to, x)
-    end = x + (LANE * 0.45 if to > x else -LANE * 0.45 if to < x else LANE * 0.45)
-    return [
-        f'<line x1="{x}" y1="{y}" x2="{end:.0f}" y2="{y + 9}" class="arrow lost"/>',
-        f'<text x="{end:.0f}" y="{y + 13}" class="told" text-anchor="middle">✗</text>'
-        f'<text x="{x + 8}" y="{y + (-3 if end > x else 4)}" class="told small">{text} '
-        f"(to {escape(', '.join(visible(node, 16) for node in (mark.to, *mark.others)))}: not seen to arrive)</text>",
-    ]

@@ -70,6 +70,17 @@ def seconds(time_ns: float | None) -> str:
     return "–" if time_ns is None else f"{time_ns / 1e9:.3f} s"
 
 
+def moment(time_ns: float) -> str:
+    """Return a moment as a person would name it; the run's clock begins with the load.
+
+    >>> moment(12_377_000_000), moment(-178_000_000)
+    ('12.377 s of the run', '0.178 s before the load began')
+    """
+    if time_ns <= -500_000:
+        return f"{seconds(-time_ns)} before the load began"
+    return f"{seconds(max(time_ns, 0))} of the run"
+
+
 def duration(time_ns: float | None) -> str:
     """Return a duration in the unit a person would choose.
 

@@ -61,6 +61,7 @@ def render(verdict: Verdict, *, workload: str, seed: int, report: Path | None, r
             lines.append(f"  {axis} {word}: {reason}")
         if len(finding.because) > REASONS_SHOWN:
             lines.append(f"  {axis} {word}: … and {len(finding.because) - REASONS_SHOWN} more reasons, in verdict.json")
+    lines += [f"  note    {told}" for told in skipped(verdict)]
     slow = asked_less(verdict)
     if slow:
         lines.append(f"  note    {slow}")
@@ -88,6 +89,19 @@ def asked_less(verdict: Verdict) -> str:
         f"{asked:,.0f} of the {wanted:,.0f} operations a second of --rate were asked: a client that waits "
         "for an answer asks nothing else; more clients (--concurrency) ask more"
     )
+
+
+def skipped(verdict: Verdict) -> list[str]:
+    """Return why faults of kinds that landed otherwise were skipped; a kind that never landed is a reason by itself."""
+    health: Any = verdict.figures.get("health", {})
+    told: list[str] = []
+    for kind, reasons in (health.get("skipped_because") or {}).items():
+        by = (health.get("faults") or {}).get(kind, {})
+        if by.get("landed") and reasons:
+            others = f"{len(reasons) - 1} other reason{'s' if len(reasons) > 2 else ''}"
+            more = f" (and {others}, in the report)" if len(reasons) > 1 else ""
+            told.append(f"{kind}: {by.get('skipped', 0)} skipped: {reasons[0]}{more}")
+    return told[:REASONS_SHOWN]
 
 
 def one_of_each(anomalies: Sequence[Anomaly]) -> list[Anomaly]:

@@ -18,7 +18,7 @@ MOST_DRAWN = 40
 MOST_OPEN = 3
 """Anomalies argued at full length; of more, the first of each name."""
 _RULE = re.compile(r" \(I\d+, [^\n]*\)\.$")
-_LINK = re.compile(r"#(\d{1,12})\b|\b(\d{1,9}\.\d{3}) s\b")
+_LINK = re.compile(r"#(\d{1,12})\b|\b(\d{1,9}\.\d{3}) s\b(?! before (?:the load|#))")
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from capsize.checker.invariants.replica import Cluster, Replica, same
 from capsize.checker.invariants.rule import Rule
 from capsize.checker.trace import Entry, TraceEvent
@@ -159,6 +161,15 @@ class ReplicaDeterminism(Rule):
             self._compare(event.state.applied, event)
 
 
+@dataclass(slots=True)
+class Again:
+    """A request at its second place in the log: where its anomaly stands, how it is told, whose state it changed."""
+
+    at: int
+    told: str
+    nodes: list[str]
+
+
 class Session(Rule):
     """I20: a request, named by client and number, changes the state at most once, however often it is in the log."""
 
@@ -172,6 +183,7 @@ class Session(Rule):
         super().__init__(cluster)
         self.first: dict[tuple[str, int], tuple[int, TraceEvent]] = {}
         self.hash_before: dict[str, str | None] = {}
+        self.again: dict[tuple[int, str, int], Again] = {}
 
     def on_apply(self, event: TraceEvent, replica: Replica) -> None:
         before = self.hash_before.get(event.node)
@@ -187,13 +199,30 @@ class Session(Rule):
             if effect is None:
                 effect = before is not None and event.h is not None and before != event.h
             if effect:
-                self.report(
-                    f"request {entry.seq} of client {entry.cid}, applied at index {index}, changed the state of "
-                    f"{event.node} "
-                    f"again at index {entry.index}",
-                    when,
-                    event,
-                )
+                self._tell((entry.index, entry.cid, entry.seq), index, when, event)
+
+    def _tell(self, place: tuple[int, str, int], first: int, when: TraceEvent, event: TraceEvent) -> None:
+        """Report a request at its second place once: every node applies what stands there, and is named with it."""
+        index, cid, seq = place
+        known = self.again.get(place)
+        if known is None:
+            told = f"request {seq} of client {cid}, applied at index {first}, changed the state of {event.node} again"
+            told += f" at index {index}"
+            self.again[place] = Again(len(self.anomalies), told, [event.node])
+            self.report(told, when, event)
+            return
+        self.broken += 1
+        if event.node in known.nodes or known.at >= len(self.anomalies):
+            return
+        known.nodes.append(event.node)
+        others = sorted(known.nodes[1:])
+        names = ", ".join(others[:-1]) + " and " + others[-1] if len(others) > 1 else others[0]
+        anomaly = self.anomalies[known.at]
+        self.anomalies[known.at] = replace(
+            anomaly,
+            because=(self.sentence(f"{known.told}, and that of {names} as well"),),
+            details={**anomaly.details, "also_on": others},
+        )
 
     def on_snapshot_installed(self, event: TraceEvent, replica: Replica) -> None:
         self.hash_before[event.node] = event.h

@@ -59,7 +59,7 @@ class Rule:
             self.anomalies.append(
                 Anomaly(
                     name=self.name,
-                    because=(f"{because} ({self.id}, {self.title}: {self.source}).",),
+                    because=(self.sentence(because),),
                     events=tuple(event.to_json() for event in events if event is not None),
                     details={
                         "invariant": self.id,
@@ -68,3 +68,7 @@ class Rule:
                     },
                 )
             )
+
+    def sentence(self, because: str) -> str:
+        """Return why, with the rule that was broken and where it stands."""
+        return f"{because} ({self.id}, {self.title}: {self.source})."

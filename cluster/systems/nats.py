@@ -27,6 +27,10 @@ REPLICAS_MAX = 5
 """What JetStream allows for one stream."""
 
 
+MEMBERS = (
+    "JetStream itself decides which servers hold a stream: one that is removed is replaced by another server, "
+    "and no request puts that one back"
+)
 GO = "its server is a Go program, which asks the kernel for the time: no library can shift its clock"
 
 
@@ -40,6 +44,7 @@ class Nats(System):
         "reads": "leader: what the stream's leader holds, or direct: what any replica holds",
         "replicas": "of the bucket; as many as there are nodes, at most 5",
     }
+    left_out = dict.fromkeys(("members", "add_member", "remove_member"), MEMBERS)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -19,6 +19,10 @@ from capsize.cluster.option import choice
 from capsize.cluster.system import NodeStatus, System
 from capsize.errors import AdapterError
 
+MEMBERS = (
+    "PySyncObj changes its members only with dynamicMembershipChange, which is off by default; the server around it "
+    "leaves that as it is"
+)
 SERVER = Path(__file__).with_name("pysyncobj_server.py")
 
 
@@ -32,6 +36,7 @@ class PySyncObj(System):
         "reads": "log: through the log, or local: what the asked node holds, possibly stale",
         "batch": "off, or on: commands wait for the next tick (50 ms)",
     }
+    left_out = dict.fromkeys(("members", "add_member", "remove_member"), MEMBERS)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -94,7 +94,8 @@ class Tail:
         elif word == "leader":
             self.leader = visible(str(told.get("leader") or ""), 60)
             self.term = told["term"] if isinstance(told.get("term"), int) else None
-            self._say(time_ns, f"{self.leader} leads, term {self.term}" if self.leader else "nobody leads")
+            term = "" if self.term is None else f", term {self.term}"
+            self._say(time_ns, f"{self.leader} leads{term}" if self.leader else "nobody leads")
         elif word == "status":
             return
         elif "phase" in told:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capsize.cluster.adapter import make
 from capsize.cluster.backend import Backend
-from capsize.cluster.system import OPTIONAL, System
+from capsize.cluster.system import OPTIONAL, System, why_without
 from capsize.config import RunConfig, Tempo
 from capsize.errors import Refused, UsageError, no_such
 from capsize.nemesis.fault import Fault
@@ -106,9 +106,10 @@ def refuse_unasked(config: RunConfig, system: System, schedule: Schedule) -> Non
         hooks = step.fault.hooks | (when.hooks if when is not None else frozenset())
         missing = [hook for hook in OPTIONAL if hook in hooks and hook not in able]
         if missing:
+            why = why_without(system, missing)
             raise Refused(
-                f"{flag}: {step.kind} needs {', '.join(missing)}, which the adapter of {config.system} does not have "
-                "(docs/hooks.md)"
+                f"{flag}: {step.kind} needs {', '.join(missing)}, which the adapter of {config.system} does not have"
+                f"{f': {why}' if why else ''} (docs/{'systems' if why else 'hooks'}.md)"
             )
         if isinstance(when, Failpoint) and when.place not in system.failpoints():
             raise no_such(f"failpoint of {config.system}", when.place, system.failpoints(), flag=flag)

@@ -211,3 +211,4 @@ def test_quiet_leaves_only_warnings(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_line_says_when_nobody_leads() -> None:
     assert "no leader" in line(Snapshot(3, 20, "load", {"ok": 1}, None, None, ()))
+    assert line(Snapshot(3, 20, "load", {"ok": 1}, "n2", None, ())).endswith("leader n2")

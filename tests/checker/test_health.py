@@ -24,7 +24,7 @@ def nemesis(f: str, at_s: float, value: Event) -> Event:
 
 
 def fault(kind: str, phase: str, at_s: float, **more: Any) -> Event:
-    return nemesis(kind, at_s, {"id": 1, "kind": kind, "phase": phase, "targets": ["n1"], "fault": {}, **more})
+    return nemesis(kind, at_s, {"id": 1, "kind": kind, "phase": phase, "targets": ["n1"], "fault": {}} | more)
 
 
 def op(process: int, f: str, at_s: float, outcome: str, *, key: int = 1, value: Any = None, result: Any = None,
@@ -83,7 +83,27 @@ def test_a_fault_whose_probe_saw_nothing_is_missing() -> None:
         event if event["value"]["phase"] != "probe" else fault("kill-leader", "probe", 3.1, landed=False)
         for event in LANDED
     ]
-    assert "did not land" in coverage(LOAD, missed, FINAL, DONE)
+    assert "a kill-leader on n1 did not land" in coverage(LOAD, missed, FINAL, DONE)
+
+
+def test_what_the_probe_saw_of_a_fault_that_did_not_land_is_told() -> None:
+    seen = {"n1": {"alive": True, "pid": 100, "state": None}}
+    missed = [
+        event if event["value"]["phase"] != "probe" else fault("kill-leader", "probe", 3.1, landed=False, detail=seen)
+        for event in LANDED
+    ]
+    told = coverage(LOAD, missed, FINAL, DONE)
+    assert "a kill-leader on n1 did not land: n1 alive: yes, pid: 100, state: unknown" in told
+
+
+def test_why_faults_were_skipped_is_kept_also_where_others_of_their_kind_landed() -> None:
+    skipped = [
+        fault("kill-leader", "skip", 4 + number, detail={"reason": "no node is 'leader' now"}, id=2 + number)
+        for number in range(2)
+    ]
+    figures = judged(LOAD, LANDED, skipped, FINAL, DONE).figures
+    assert figures["faults"]["kill-leader"]["skipped"] == 2
+    assert figures["skipped_because"] == {"kill-leader": ["no node is 'leader' now"]}
 
 
 def test_a_fault_that_nobody_probed_is_not_said_to_have_been_probed() -> None:

@@ -250,6 +250,17 @@ def test_a_broken_invariant_is_an_anomaly_with_its_events_and_its_source(case: C
     assert all(event["node"] for event in anomaly.events)
 
 
+def test_a_request_applied_twice_is_one_anomaly_however_many_nodes_applied_it() -> None:
+    nodes = [f"n{n} apply 1.1:a/c1.7 h=aa\nn{n} apply 2.1:a/c1.7 h=bb\nn{n} apply 3.1:a/c1.7 h=cc" for n in (3, 1, 2)]
+    verdict = judge("\n".join(nodes), "I20")
+    assert verdict.valid is False
+    first, second = verdict.anomalies
+    assert "changed the state of n3 again at index 2, and that of n1 and n2 as well (I20" in first.because[0]
+    assert "changed the state of n3 again at index 3, and that of n1 and n2 as well (I20" in second.because[0]
+    assert first.details["also_on"] == ["n1", "n2"]
+    assert verdict.figures["broken"]["I20"] == 6
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_an_invariant_without_evidence_is_unknown_and_says_what_it_needs(case: Case) -> None:
     verdict = judge(case.silent, case.id)

@@ -63,6 +63,10 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_what_is_no_adapter_is_refused() -> None:
+    class Unknown(Fine):
+        left_out = {"ad_member": "no"}  # noqa: RUF012
+
+    assert "left_out names 'ad_member'; expected one of status, " in "\n".join(validate(Unknown))
     assert validate(3) == ["it is int, no class"]
     assert validate(dict) == ["it is no subclass of capsize.cluster.system.System"]
     with pytest.raises(UsageError, match="did you mean 'etcd'"):

@@ -40,6 +40,11 @@ class Refusing(Appender):
             raise AdapterError("no such version: 9.9")
 
 
+class RefusingEverywhere(Appender):
+    def install(self, node: Node) -> None:
+        raise AdapterError(f"{node.name}: curl is not there" if node.name != "n3" else "no disk on n3")
+
+
 class Leaderless(Appender):
     def status(self, node: Node) -> NodeStatus:
         return NodeStatus(node.name, "candidate", 7)
@@ -91,6 +96,15 @@ def test_an_install_that_fails_names_the_node_and_the_reason(backend: LocalBacke
     cluster = Cluster(Refusing(), backend, backend.create(3))
     with pytest.raises(AdapterError, match=r"appender: install failed on 1 of 3 nodes: n2: no such version: 9.9"):
         cluster.start()
+
+
+def test_what_several_nodes_say_alike_is_told_once_with_their_names(backend: LocalBackend) -> None:
+    cluster = Cluster(RefusingEverywhere(), backend, backend.create(3))
+    with pytest.raises(AdapterError) as error:
+        cluster.start()
+    assert str(error.value) == (
+        "appender: install failed on 3 of 3 nodes: n1, n2: curl is not there; n3: no disk on n3"
+    )
 
 
 def test_a_cluster_that_finds_no_leader_says_so_when_its_time_is_over(backend: LocalBackend) -> None:

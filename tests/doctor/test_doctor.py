@@ -14,7 +14,7 @@ from capsize.cluster.local_backend import LocalBackend
 from capsize.cluster.node import Command, Node
 from capsize.cluster.system import NodeStatus, System
 from capsize.cluster.systems.raft import ReferenceRaft
-from capsize.doctor import CHECKS, Examination, examine, operating
+from capsize.doctor import CHECKS, Examination, examine, leadership, operating
 from capsize.doctor.coverage import coverage
 
 from . import wrong
@@ -64,6 +64,8 @@ def test_a_right_adapter_is_healthy() -> None:
         (wrong.SaysItHasNoCas, "answers", "answers", "lacks names cas"),
         (wrong.LetsGo, "kill", "kill", "still serves"),
         (wrong.ComesBack, "kill", "kill", "still serves"),
+        (wrong.OnlySleeps, "kill", "kill", "outlives SIGKILL"),
+        (wrong.LinksItElsewhere, "wipe", "wipe", "still has the write"),
         (wrong.ForgetsOnRestart, "restart", "restart", "is gone on"),
         (wrong.KeepsItElsewhere, "wipe", "wipe", "still has the write"),
         (wrong.NeverNew, "fresh", "left-over", "of an earlier one"),
@@ -96,6 +98,14 @@ def test_the_doctor_names_every_hook_of_an_operator_that_does_nothing(monkeypatc
     found = bad(examined(wrong.OperatesNothing, *checks))
     for check, word in checks.items():
         assert word in found.get(check, ""), found
+
+
+def test_a_failover_longer_than_the_faults_of_a_campaign_is_a_note_that_says_what_to_ask_for() -> None:
+    assert list(leadership.slow_failover(3.9)) == []
+    (told,) = leadership.slow_failover(12.3)
+    assert told.verdict == "note"
+    assert "a new leader took 12.3 s, and the faults of a campaign last 2 to 4 s" in told.says
+    assert "--fault-duration 13-25 " in told.says
 
 
 def test_faults_that_need_a_hook_which_is_not_written_are_refused_with_its_name() -> None:

@@ -205,6 +205,30 @@ class ComesBack(Wrong):
         return shell(super().command(node), 'setsid sh -c \'while :; do "$@"; done\' sh "$@" & exec sleep 600')
 
 
+class OnlySleeps(Wrong):
+    """Killed, its server is held still, and goes on when it is started again: no restart ever loses anything."""
+
+    def command(self, node: Node) -> Command:
+        server = f"{node.install_dir}/server.pid"
+        script = (
+            f'if [ -f {server} ]; then kill -CONT $(cat {server}); else setsid "$@" & echo $! > {server}; fi; '
+            f'me=$$; setsid sh -c "while kill -0 $me; do sleep 0.05; done; kill -STOP $(cat {server})" & exec sleep 600'
+        )
+        return shell(super().command(node), script)
+
+
+class LinksItElsewhere(Wrong):
+    """Its data directory holds a link to a place that no wipe and no fault of the disk reaches."""
+
+    def config(self, node: Node) -> dict[str, Any]:
+        return super().config(node) | {"data_dir": f"{node.data_dir}/raft"}
+
+    def command(self, node: Node) -> Command:
+        place = f"{node.install_dir}/elsewhere"
+        script = f'mkdir -p "{place}" && ln -sfn "{place}" "{node.data_dir}/raft" && exec "$@"'
+        return shell(super().command(node), script)
+
+
 class GoesAround(Wrong):
     """Its nodes reach each other where no link can be cut."""
 

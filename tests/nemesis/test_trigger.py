@@ -94,6 +94,10 @@ def test_failpoints_and_hooks_the_system_does_not_have_are_refused_before_anythi
         plan(RunConfig(seed=1, schedule=str(path)))
     with pytest.raises(Refused, match="crash-after-append needs failpoints, arm, which the adapter of nats"):
         plan(RunConfig(seed=1, system="nats", faults=("crash-after-append",)))
+    for system, why in (("nats", "JetStream itself decides"), ("pysyncobj", "PySyncObj changes its members only with")):
+        lacking = "remove-member needs members, add_member, remove_member, which the adapter of"
+        with pytest.raises(Refused, match=rf"{lacking} {system} does not have: {why} .* \(docs/systems.md\)"):
+            plan(RunConfig(seed=1, system=system, faults=("remove-member",)))
 
 
 class Stage:

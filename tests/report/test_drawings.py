@@ -19,7 +19,8 @@ from capsize.checker.models.model import Inconsistent
 from capsize.op import Operation, Outcome, Value
 from capsize.report.cycle import OVER, READ, START, TIME, shortest_cycle
 from capsize.report.meaning import MEANINGS, meaning_of
-from capsize.report.messages import Mark, Said, around_operations, as_svg, before_a_breach, in_order
+from capsize.report.message_picture import as_svg
+from capsize.report.messages import Mark, Said, around_operations, before_a_breach, in_order
 from capsize.report.moments import events_between
 from capsize.report.orders import orders_of
 
@@ -264,6 +265,26 @@ def test_an_arrow_for_what_arrived_and_a_cross_for_what_did_not(tmp_path: Path) 
     assert svg.count("marker-end") == 1
     assert svg.count("not seen to arrive") == 1
     assert "900" not in svg
+
+
+def test_no_row_of_the_picture_is_empty(tmp_path: Path) -> None:
+    """What arrives while its sending is not shown is told; what is sent and arrives after the breach is left out."""
+    accused = {"node": "n1", "inc": 1, "lc": 2, "mono": 200_000_120, "ev": "commit", "st": {"commit": 5}}
+    files = {
+        "n1": trace(tmp_path, "n1", [
+            {"mono": 200_000_100, "ev": "recv", "msg": {**append(5, name="early"), "from": "n2", "to": "n1"}},
+            {"mono": 200_000_120, "ev": "commit", "st": {"commit": 5}},
+            {"mono": 206_000_000, "ev": "send", "msg": append(6, name="late")},
+        ]),
+        "n2": trace(tmp_path, "n2", [
+            {"mono": 100, "ev": "send", "msg": {**append(5, name="early"), "from": "n2", "to": "n1"}},
+            {"mono": 207_000_000, "ev": "recv", "msg": append(6, name="late")},
+        ]),
+    }  # fmt: skip
+    picture = before_a_breach(files, 0, ["n1", "n2"], [accused])
+    assert picture is not None
+    assert [mark.kind for mark in picture.marks] == ["recv", "commit"]
+    assert "gets AppendEntries 5" in as_svg(picture, "x")
 
 
 def test_what_the_accused_node_did_is_drawn_up_to_the_breach(tmp_path: Path) -> None:

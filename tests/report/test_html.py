@@ -150,6 +150,14 @@ def test_sentences_link_to_their_operations(reports: dict[str, Path]) -> None:
     assert len(links) >= 4
 
 
+def test_a_time_before_the_load_or_before_a_call_is_no_moment_of_the_timeline() -> None:
+    from capsize.report.witness import linked
+
+    for told in ("n2, 0.178 s before the load began, cut its log", "n1 had said 0.300 s before #9 was called"):
+        assert not any(kind == "at" for _, kind, _ in linked(told, []))
+    assert ("0.178 s", "at", "0.178") in linked("answered at 0.178 s, before #9", [])
+
+
 def test_a_nodes_own_event_is_told_in_words_and_linked_to_its_moment(
     build: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated import first_run, keep
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Any]
@@ -243,3 +244,24 @@ def test_b_returns_to_the_argument_that_was_read_also_from_an_operation_of_none(
     assert "of the proof" not in page.locator("#details").inner_text()
     page.keyboard.press("b")
     assert page.evaluate("document.activeElement.id") == f"anomaly-{second + 1}"
+
+
+@pytest.mark.parametrize("width", [360, 1280, 3840])
+def test_the_pictures_of_an_argument_fit_the_page(tmp_path: Path, open_page: OpenPage, width: int) -> None:
+    """The lanes of the nodes share the page's whole width; what the nodes say is never squeezed into a thin column."""
+    from capsize.report.html import write_html
+
+    keep(first_run("vote.cleared_on_stepdown", lambda anomaly: bool(anomaly.events)), tmp_path)
+    page = open_page(write_html(tmp_path), width, 900)
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    frame = page.locator(".talk .scroll").first.bounding_box()
+    lanes = page.evaluate("""[...document.querySelector('svg.messages').querySelectorAll('.lane')]
+        .map(lane => lane.getBoundingClientRect().left)""")
+    if width >= 1280:
+        assert lanes[-1] - lanes[0] > 0.45 * frame["width"]
+        assert lanes[-1] < frame["x"] + frame["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    table = page.locator("table.moments").first
+    cells = table.locator("tr:first-child td").all()
+    assert cells[-1].inner_text() == "" or cells[-1].bounding_box()["width"] >= 120
+    assert table.bounding_box()["width"] <= frame["width"] + 1

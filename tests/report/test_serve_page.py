@@ -93,7 +93,9 @@ def test_typing_searches_and_ticking_filters(visit: Visit) -> None:
     assert "q=lost-write" in page.url
     page.fill("#ask [name=q]", "")
     page.check("#ask [name=state][value=unknown]")
-    page.wait_for_function("() => document.querySelector('tr[data-state]').dataset.state === 'unknown'")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('tr[data-state]')].map((row) => row.dataset.state).join() === 'unknown'"
+    )
     page.reload()
     assert states(page) == ["unknown"]
     page.click("#all")

@@ -42,6 +42,19 @@ def test_a_rate_that_was_not_reached_is_a_note_and_no_reason() -> None:
         assert "note" not in text(verdict(True, rate=enough))
 
 
+def test_why_faults_were_skipped_is_a_note_where_others_of_their_kind_landed() -> None:
+    faults = {
+        "kill-leader": {"intended": 4, "landed": 4, "skipped": 2, "failed": 0},
+        "partition": {"intended": 0, "landed": 0, "skipped": 1, "failed": 0},
+    }
+    why = {"kill-leader": ["no node is 'leader' now", "no quorum to spare"], "partition": ["no node is 'leader' now"]}
+    told = text(verdict(True, faults=faults, skipped_because=why)).splitlines()
+    assert told[1] == (
+        "  note    kill-leader: 2 skipped: no node is 'leader' now (and 1 other reason, in the report)"
+    )
+    assert not any("partition" in line for line in told[1:]), "that it never landed is a reason of its own"
+
+
 def test_an_anomaly_is_told_with_its_key_and_its_reasons_once() -> None:
     lost = Anomaly(
         "lost-write", ("p1 was told 18 was written at 12.377 s; no read after 12.402 s sees it", "so"), key=3

@@ -19,6 +19,10 @@ PLAIN_EVERY_S = 5.0
 RATE_OVER_S = 2.0
 
 
+def _term(words: str, term: int | None) -> str:
+    return "" if term is None else f"{words} {term}"  # not every system tells it
+
+
 def line(snapshot: Snapshot) -> str:
     """Return the state of a run in one line."""
     told = [f"{snapshot.phase}", f"{min(snapshot.elapsed_s, 1e6):.0f}/{snapshot.time_limit_s:g} s"]
@@ -27,7 +31,7 @@ def line(snapshot: Snapshot) -> str:
         by = " ".join(f"{word} {snapshot.outcomes.get(word, 0):,}" for word in ("ok", "fail", "info"))
         told.append(f"{total:,} operations ({by})")
     if snapshot.leader is not None:
-        told.append(f"leader {snapshot.leader} term {snapshot.term}")
+        told.append(f"leader {snapshot.leader}{_term(' term', snapshot.term)}")
     elif snapshot.outcomes:
         told.append("no leader")
     if snapshot.active:
@@ -107,7 +111,7 @@ class Progress:
         table = Table.grid(padding=(0, 2))
         for word in ("ok", "fail", "info", "a second", "leader", "faults now"):
             table.add_column(word)
-        leader = "none known" if snapshot.leader is None else f"{snapshot.leader}, term {snapshot.term}"
+        leader = "none known" if snapshot.leader is None else f"{snapshot.leader}{_term(', term', snapshot.term)}"
         cells = [f"{snapshot.outcomes.get(word, 0):,}" for word in ("ok", "fail", "info")]
         cells += [f"{self._rate(snapshot):.0f}", leader, ", ".join(snapshot.active) or "none"]
         for words, style in ((("ok", "fail", "info", "a second", "leader", "faults now"), "dim"), (cells, "bold")):

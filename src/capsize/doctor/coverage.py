@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capsize.cluster.backend import Backend
-from capsize.cluster.system import OPTIONAL, System
+from capsize.cluster.system import OPTIONAL, System, why_without
 from capsize.nemesis.kinds import KINDS, Kind
 from capsize.nemesis.schedule import draw
 
@@ -26,7 +26,8 @@ def coverage(system: System, backend: Backend) -> list[str]:
             reason = "status() is not written, so that the leader is not known"
         if not reason and (missing := _hooks(kind) - has):
             hooks = [f"{hook}()" for hook in OPTIONAL if hook in missing]
-            reason = f"{', '.join(hooks)} {'is' if len(hooks) == 1 else 'are'} not written"
+            why = why_without(system, (hook for hook in OPTIONAL if hook in missing))
+            reason = f"{', '.join(hooks)} {'is' if len(hooks) == 1 else 'are'} not written{f': {why}' if why else ''}"
         if reason:
             refused.setdefault(reason, []).append(word)
         else:

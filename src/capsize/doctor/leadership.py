@@ -6,11 +6,13 @@ writes go on at once. Which node's absence stalls writes does not depend on what
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Iterator
 
 from capsize.cluster.node import Node
+from capsize.config import Tempo
 from capsize.doctor.finding import Finding, bad, good, note, skipped
 from capsize.doctor.patient import Patient
 from capsize.errors import AdapterError
@@ -34,6 +36,7 @@ def leader(patient: Patient) -> Iterator[Finding]:
     after, later = _named(patient, not_before=term)
     other = next(node for node in patient.nodes if node is not after)
     without_other_s = _stall(patient, other)
+    yield from slow_failover(without_leader_s)
     told = f"writes stalled {without_leader_s:.2f} s without {named.name}, {without_other_s:.2f} s without a follower"
     if without_leader_s < STALL_S or without_leader_s < without_other_s / 2:
         yield bad("leader", f"status() names {named.name}, but {told}: it is not the node that takes writes")
@@ -46,6 +49,18 @@ def leader(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield good("leader", f"the named leader takes the writes ({told})")
+
+
+def slow_failover(failover_s: float) -> Iterator[Finding]:
+    """Tell if a campaign's faults are over before the system has a new leader, so that it is hardly ever tested."""
+    least, most = Tempo().durations()
+    if failover_s > most:
+        enough = f"{math.ceil(failover_s)}-{math.ceil(2 * failover_s)}"
+        yield note(
+            "leader",
+            f"a new leader took {failover_s:.1f} s, and the faults of a campaign last {least:g} to {most:g} s unless "
+            f"told otherwise: try --fault-duration {enough} with a longer --time-limit, or shorter election timeouts",
+        )
 
 
 def links(patient: Patient) -> Iterator[Finding]:

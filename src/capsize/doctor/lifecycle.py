@@ -9,6 +9,7 @@ from pathlib import Path
 from capsize.doctor.finding import Finding, bad, good, note
 from capsize.doctor.outcomes import PATIENCE_S, tell
 from capsize.doctor.patient import FIXED_KEY, Patient
+from capsize.doctor.survivors import survivors
 from capsize.op import Invocation
 
 
@@ -25,7 +26,7 @@ def left_over(patient: Patient) -> Iterator[Finding]:
 
 
 def kill(patient: Patient) -> Iterator[Finding]:
-    """After SIGKILL to the process that `command` started, nobody serves."""
+    """After SIGKILL to the process that `command` started, nobody serves, and nothing of the server is left."""
     still = patient.kill_all()
     serving: list[str] = []
     for node in patient.nodes:
@@ -45,6 +46,13 @@ def kill(patient: Patient) -> Iterator[Finding]:
             "kill",
             f"every process was killed, and {', '.join(serving)} still serves: command() must start the server itself, "
             "not something that starts it and lets go",
+        )
+    elif outlived := {node.name: there[0] for node in patient.nodes if (there := survivors(node))}:
+        name, process = next(iter(outlived.items()))
+        yield bad(
+            "kill",
+            f"on {', '.join(outlived)} a process outlives SIGKILL ({name}: {process}), and with it what it has in "
+            "memory: command() must start the server itself",
         )
     else:
         yield good("kill", "killed is dead")
