@@ -1,11 +1,12 @@
 """What tracing costs the reference Raft: throughput of five nodes with and without, in pairs, and their ratio.
 
-    python bench/trace.py [--pairs 8] [--seconds 3]
+    python bench/trace.py [--pairs 20] [--seconds 2]
 
-Every measurement is a new cluster of five processes on this machine, and `--clients` connections that each ask again
-as soon as they are answered, half puts, half gets. Measurements alternate: on, off, off, on …; each pair gives one
-ratio. Printed: every pair, the median ratio, and a 95 % interval of the median from the pairs (binomial, no
-assumption on their distribution).
+Two clusters of five processes each run on this machine all the time, one that traces and one that does not, and are
+loaded in turns: on, off, off, on … So what the machine does besides hits both alike. The load is `--clients`
+connections that each ask again as soon as they are answered, half puts, half gets; the other cluster only sends
+heartbeats meanwhile. Printed: every pair, the median ratio, and a 95 % interval of the median from the pairs (binomial,
+no assumption on their distribution).
 """
 
 from __future__ import annotations
@@ -33,22 +34,27 @@ NAMES = tuple(f"n{number}" for number in range(1, 6))
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--clients", type=int, default=40)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     ratios: list[float] = []
     costs: list[float] = []
-    for pair in range(asked.pairs):
-        order = (True, False) if pair % 2 == 0 else (False, True)
-        measured = {trace: measure(trace, asked.seconds, asked.clients) for trace in order}
-        (on, cpu_on), (off, cpu_off) = measured[True], measured[False]
-        ratios.append(on / off)
-        costs.append(cpu_on / cpu_off)
-        if not asked.json:
-            told = f"on {on:6.0f} ops/s, {cpu_on:4.0f} us cpu   off {off:6.0f} ops/s, {cpu_off:4.0f} us cpu"
-            print(f"pair {pair + 1:2}   {told}   ratio {ratios[-1]:.3f}   of cpu {costs[-1]:.3f}", flush=True)
+    with Cluster(trace=True, clients=asked.clients) as on, Cluster(trace=False, clients=asked.clients) as off:
+        for side in (on, off):
+            side.load(1.0)
+        for pair in range(asked.pairs):
+            order = (on, off) if pair % 2 == 0 else (off, on)
+            measured = {side: side.load(asked.seconds) for side in order}
+            ratios.append(measured[on][0] / measured[off][0])
+            costs.append(measured[on][1] / measured[off][1])
+            if not asked.json:
+                told = "   ".join(
+                    f"{name} {measured[side][0]:6.0f} ops/s, {measured[side][1]:4.0f} us cpu"
+                    for name, side in (("on", on), ("off", off))
+                )
+                print(f"pair {pair + 1:2}   {told}   ratio {ratios[-1]:.3f}   of cpu {costs[-1]:.3f}", flush=True)
     low, high = interval(ratios)
     cost, cpu = 1 - statistics.median(ratios), statistics.median(costs) - 1
     if asked.json:
@@ -70,19 +76,52 @@ def interval(ratios: list[float]) -> tuple[float, float]:
     return ordered[0], ordered[-1]
 
 
-def measure(trace: bool, seconds: float, clients: int) -> tuple[float, float]:
-    """Return the operations a second of a new cluster, and the nodes' processor time an operation, microseconds."""
-    with tempfile.TemporaryDirectory(prefix="capsize-bench-") as folder:
-        ports = free_ports()
-        processes = [start(Path(folder), name, ports, trace) for name in NAMES]
-        try:
-            wait_for_leader(ports)
-            return load(ports, seconds, clients, processes)
-        finally:
-            for process in processes:
-                process.kill()
-            for process in processes:
-                process.wait()
+class Cluster:
+    """Five nodes and the connections that load them."""
+
+    def __init__(self, *, trace: bool, clients: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="capsize-bench-")
+        self._ports = free_ports()
+        self._trace = trace
+        self._clients = clients
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._chosen = selectors.DefaultSelector()
+        self._askers: list[Asking] = []
+
+    def __enter__(self) -> Cluster:
+        folder = Path(self._folder.name)
+        self._processes = [start(folder, name, self._ports, self._trace) for name in NAMES]
+        wait_for_leader(self._ports)
+        for number in range(self._clients):
+            connection = socket.create_connection(("127.0.0.1", self._ports[NAMES[number % len(NAMES)]]))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._askers.append(Asking(connection, number))
+            self._chosen.register(connection, selectors.EVENT_READ, self._askers[-1])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for asking in self._askers:
+            asking.connection.close()
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+        self._folder.cleanup()
+
+    def load(self, seconds: float) -> tuple[float, float]:
+        """Ask as fast as answers come; return operations a second, and the nodes' processor time an operation (us)."""
+        used_s, began = processor_s(self._processes), time.monotonic()
+        for asking in self._askers:
+            asking.next()
+        done, waiting, asks_on = 0, len(self._askers), True
+        while waiting and time.monotonic() < began + seconds + 10.0:
+            asks_on = asks_on and time.monotonic() < began + seconds
+            for key, _ in self._chosen.select(timeout=0.5):
+                answered = key.data.take(asks_on)
+                done += answered
+                waiting -= 0 if asks_on else answered
+        took_s = time.monotonic() - began
+        return done / took_s, (processor_s(self._processes) - used_s) / done * 1e6
 
 
 def free_ports() -> dict[str, int]:
@@ -140,30 +179,6 @@ def processor_s(processes: list[subprocess.Popen[bytes]]) -> float:
     return sum(sum(psutil.Process(process.pid).cpu_times()[:2]) for process in processes)
 
 
-def load(
-    ports: dict[str, int], seconds: float, clients: int, processes: list[subprocess.Popen[bytes]]
-) -> tuple[float, float]:
-    """Ask as fast as answers come; return what `measure` does, the first second left out."""
-    chosen = selectors.DefaultSelector()
-    for number in range(clients):
-        connection = socket.create_connection(("127.0.0.1", ports[NAMES[number % len(NAMES)]]))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        asking = Asking(connection, number)
-        chosen.register(connection, selectors.EVENT_READ, asking)
-        asking.next()
-    answered = counted = 0
-    used_s: float | None = None
-    began = time.monotonic()
-    warm, end = began + 1.0, began + 1.0 + seconds
-    while (now := time.monotonic()) < end:
-        for key, _ in chosen.select(timeout=0.5):
-            answered += key.data.take()
-        if now >= warm and used_s is None:
-            counted, used_s = answered, processor_s(processes)
-    done = answered - counted
-    return done / seconds, (processor_s(processes) - (used_s or 0.0)) / done * 1e6
-
-
 class Asking:
     """One connection that asks again as soon as it is answered."""
 
@@ -181,8 +196,8 @@ class Asking:
         data = order.encode()
         self.connection.sendall(LENGTH.pack(len(data)) + data)
 
-    def take(self) -> int:
-        """Take what arrived; return how many answers that completed."""
+    def take(self, asks_on: bool) -> int:
+        """Take what arrived, and ask anew if that goes on; return how many answers came."""
         self.buffer += self.connection.recv(65536)
         done = 0
         while len(self.buffer) >= 4 and len(self.buffer) >= 4 + LENGTH.unpack(self.buffer[:4])[0]:
@@ -191,7 +206,8 @@ class Asking:
                 raise SystemExit(f"not answered: {self.buffer[4 : 4 + length].decode()}")
             self.buffer = self.buffer[4 + length :]
             done += 1
-            self.next()
+            if asks_on:
+                self.next()
         return done
 
 
