@@ -171,8 +171,10 @@ class Reading(Snapshots):
 
     def round_confirmed(self) -> bool:
         """Say whether a majority answered this very round (thesis §6.4 step 3)."""
-        answered = {name for name, progress in self.progress.items() if progress.round >= self.read_round}
-        return self.is_quorum(answered | {self.name})
+        newest = self.read_round
+        answered = {name for name, progress in self.progress.items() if progress.round >= newest}
+        answered.add(self.name)
+        return self.is_quorum(answered)
 
     def check_round(self) -> None:
         if not self.round_confirmed():

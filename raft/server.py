@@ -123,7 +123,7 @@ class Server:
     def is_quorum(self, names: set[str]) -> bool:
         """Say whether these servers include a majority of the voters."""
         voters = self.configuration.voters
-        return sum(name in names for name in voters) >= self.quorum_size(len(voters))
+        return len(names.intersection(voters)) >= self.quorum_size(len(voters))
 
     # -- trace -----------------------------------------------------------------------------------------------
     def trace(

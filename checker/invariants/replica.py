@@ -60,9 +60,7 @@ class Replica:
     def update(self, event: TraceEvent) -> None:
         """Carry out what `event` says happened."""
         kind = event.ev
-        if kind == "send":
-            pass
-        elif kind == "recv":
+        if kind == "recv":
             message = event.msg
             if message.get("ok") and message["type"] in ("AER", "ISR"):
                 self.counts_acknowledgements = True
