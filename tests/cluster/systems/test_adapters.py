@@ -138,9 +138,18 @@ def test_a_member_of_etcd_is_removed_wiped_and_taken_back(etcd: Cluster) -> None
 # --- NATS -----------------------------------------------------------------------------------------------------------
 
 
+def added(client: Client, value: int) -> bool:
+    """Add to the set; say whether that was done, False when it surely was not."""
+    try:
+        return ask(client, "add", "s", value) is None
+    except DefiniteError:
+        return False
+
+
 def test_a_stream_is_a_set_and_its_raft_group_is_the_one_that_is_polled(nats: Cluster) -> None:
     client = opened(nats.system.client(nats.nodes[0], 1))
-    for value in (1, 2, 3):
+    eventually("the stream to have a leader", lambda: added(client, 1))
+    for value in (2, 3):
         assert ask(client, "add", "s", value) is None
     assert ask(client, "read", "s") == (1, 2, 3)
     assert ask(client, "read", "another") == ()
