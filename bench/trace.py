@@ -12,6 +12,7 @@ no assumption on their distribution).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import selectors
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -41,7 +43,7 @@ def main() -> None:
     asked = parser.parse_args()
     ratios: list[float] = []
     costs: list[float] = []
-    with Cluster(trace=True, clients=asked.clients) as on, Cluster(trace=False, clients=asked.clients) as off:
+    with cluster(trace=True, clients=asked.clients) as on, cluster(trace=False, clients=asked.clients) as off:
         for side in (on, off):
             side.load(1.0)
         for pair in range(asked.pairs):
@@ -76,37 +78,34 @@ def interval(ratios: list[float]) -> tuple[float, float]:
     return ordered[0], ordered[-1]
 
 
-class Cluster:
-    """Five nodes and the connections that load them."""
+@contextlib.contextmanager
+def cluster(*, trace: bool, clients: int) -> Iterator[Cluster]:
+    """Start five nodes, and end them whatever happens."""
+    ports, processes = free_ports(), list[subprocess.Popen[bytes]]()
+    with tempfile.TemporaryDirectory(prefix="capsize-bench-") as folder:
+        try:
+            processes += [start(Path(folder), name, ports, trace) for name in NAMES]
+            wait_for_leader(ports)
+            yield Cluster(processes, ports, clients)
+        finally:
+            for process in processes:
+                process.kill()
+            for process in processes:
+                process.wait()
 
-    def __init__(self, *, trace: bool, clients: int) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="capsize-bench-")
-        self._ports = free_ports()
-        self._trace = trace
-        self._clients = clients
-        self._processes: list[subprocess.Popen[bytes]] = []
+
+class Cluster:
+    """Five nodes that run, and the connections that load them."""
+
+    def __init__(self, processes: list[subprocess.Popen[bytes]], ports: dict[str, int], clients: int) -> None:
+        self._processes = processes
         self._chosen = selectors.DefaultSelector()
         self._askers: list[Asking] = []
-
-    def __enter__(self) -> Cluster:
-        folder = Path(self._folder.name)
-        self._processes = [start(folder, name, self._ports, self._trace) for name in NAMES]
-        wait_for_leader(self._ports)
-        for number in range(self._clients):
-            connection = socket.create_connection(("127.0.0.1", self._ports[NAMES[number % len(NAMES)]]))
+        for number in range(clients):
+            connection = socket.create_connection(("127.0.0.1", ports[NAMES[number % len(NAMES)]]))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._askers.append(Asking(connection, number))
             self._chosen.register(connection, selectors.EVENT_READ, self._askers[-1])
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for asking in self._askers:
-            asking.connection.close()
-        for process in self._processes:
-            process.kill()
-        for process in self._processes:
-            process.wait()
-        self._folder.cleanup()
 
     def load(self, seconds: float) -> tuple[float, float]:
         """Ask as fast as answers come; return operations a second, and the nodes' processor time an operation (us)."""
@@ -114,7 +113,9 @@ class Cluster:
         for asking in self._askers:
             asking.next()
         done, waiting, asks_on = 0, len(self._askers), True
-        while waiting and time.monotonic() < began + seconds + 10.0:
+        while waiting:
+            if time.monotonic() > began + seconds + 10.0:
+                raise SystemExit(f"{waiting} requests were not answered within 10 s")
             asks_on = asks_on and time.monotonic() < began + seconds
             for key, _ in self._chosen.select(timeout=0.5):
                 answered = key.data.take(asks_on)

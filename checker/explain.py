@@ -18,8 +18,9 @@ from dataclasses import replace
 from typing import Any
 
 from capsize.checker.anomalies import counters, locks, queues, registers, returning, sequences, sets, transactions
-from capsize.checker.anomalies.case import Case, Found, counted, ends_before, joined
+from capsize.checker.anomalies.case import Case, Found, counted, ends_before
 from capsize.checker.counterexample import smallest_witness
+from capsize.checker.enumeration import joined
 from capsize.checker.growing import proven_growing
 from capsize.checker.models.model import Model, plain, same
 from capsize.checker.projection import projected

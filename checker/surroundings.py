@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from capsize.checker.enumeration import joined
 from capsize.checker.trace import TraceEvent
 from capsize.history import History
 from capsize.op import Operation
@@ -182,7 +183,7 @@ def fate_of(place: tuple[int, int], told_ns: int, until_ns: int | None, around: 
     sentences: list[str] = []
     if had:
         early = [node for node, when in had.items() if when <= told_ns + slack]
-        where = _names(sorted(early)) or "no node"
+        where = joined(sorted(early)) or "no node"
         if early or not unsure:
             sentences.append(
                 f"By the nodes' own account, entry {index} of term {term} was on {where} when it was acknowledged."
@@ -206,7 +207,3 @@ def _shortened_to(event: TraceEvent) -> int | None:
     if event.ev == "recover" and event.state.last is not None:
         end = event.state.last[0]
     return end if isinstance(end, int) else None
-
-
-def _names(nodes: Sequence[str]) -> str:
-    return nodes[0] if len(nodes) == 1 else ", ".join(nodes[:-1]) + " and " + nodes[-1] if nodes else ""

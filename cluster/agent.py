@@ -134,12 +134,16 @@ def living(pid: int, state: str) -> str | None:
     """
     if state not in "ZX":
         return state
+    return next((letter for letter in threads_of(pid) if letter not in "ZX"), None)
+
+
+def threads_of(pid: int) -> list[str]:
+    """Return the state letter of every thread of a process; none where there is no process, or no /proc."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
-        return None
-    seen = (stat_of(int(thread)) for thread in threads)
-    return next((one[0] for one in seen if one is not None and one[0] not in "ZX"), None)
+        return []
+    return [seen[0] for thread in threads if (seen := stat_of(int(thread))) is not None]
 
 
 def boot_of_this_kernel() -> str:
@@ -242,16 +246,7 @@ class Process:
         """Wait until every thread stands still, out of all system calls; return whether they do."""
         deadline = time.monotonic() + within_s
         while True:
-            states: list[str] = []
-            for pid in self.members():
-                try:
-                    threads = os.listdir(f"/proc/{pid}/task")
-                except OSError:
-                    continue
-                for thread in threads:
-                    seen = stat_of(int(thread))
-                    states += [seen[0]] if seen else []
-            if all(state in "TtZX" for state in states):
+            if all(state in "TtZX" for pid in self.members() for state in threads_of(pid)):
                 return True
             if time.monotonic() >= deadline:
                 return False

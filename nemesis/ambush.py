@@ -110,7 +110,7 @@ class Ambush:
         if not said and self._holds.held("out", name):  # a member that is being removed may end of that, or die here
             self._holds.revive(self._number, [name])
             return by_another
-        return Caught(name, self._code(name), said)
+        return Caught(name, state.code, said)
 
     def release(self, name: str) -> None:
         """Let a node that waits at the place go on, unless a fault keeps it paused or took it down."""
@@ -144,13 +144,6 @@ class Ambush:
             self._holds.keep_down(self._number, [name])
             self._holds.revive(self._number, [name])
         self._holds.unexpect(self._number, name)
-
-    def _code(self, name: str) -> int | None:
-        """Return the exit code of a process that is gone; it may be known a moment later than that it is gone."""
-        until = time.monotonic() + SAID_WITHIN_S
-        while (state := self._holds.node(name).process()).code is None and time.monotonic() < until:
-            time.sleep(POLL_S)
-        return state.code
 
     def _said(self) -> str:
         """Return the line of the node's log that names the place; empty where the system writes none."""

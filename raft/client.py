@@ -19,6 +19,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from .json_text import json_text
+
 _LENGTH = struct.Struct(">I")
 Meta = dict[str, Any]
 
@@ -119,7 +121,7 @@ class RaftClient:
         assert connection is not None
         self._asked += 1
         order["id"] = self._asked
-        data = json.dumps(order, separators=(",", ":")).encode()
+        data = json_text(order).encode()
         try:
             connection.settimeout(max(0.001, deadline - time.monotonic()))
             connection.sendall(_LENGTH.pack(len(data)) + data)

@@ -115,8 +115,6 @@ class Reading(Snapshots):
 
     def expire_reads(self) -> None:
         """Give up on reads that wait too long."""
-        if not self.local_reads:
-            return
         late = [rid for rid, read in self.local_reads.items() if read.deadline_ns <= self.now_ns]
         for rid in late:
             self.refuse_read(rid, "the read was not confirmed in time")
@@ -171,10 +169,8 @@ class Reading(Snapshots):
 
     def round_confirmed(self) -> bool:
         """Say whether a majority answered this very round (thesis §6.4 step 3)."""
-        newest = self.read_round
-        answered = {name for name, progress in self.progress.items() if progress.round >= newest}
-        answered.add(self.name)
-        return self.is_quorum(answered)
+        answered = {name for name, progress in self.progress.items() if progress.round >= self.read_round}
+        return self.is_quorum(answered | {self.name})
 
     def check_round(self) -> None:
         if not self.round_confirmed():

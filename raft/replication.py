@@ -167,8 +167,10 @@ class Replication(Applying):
 
     def quorum_index(self) -> int:
         """Return the highest index that a majority of the voters holds durably."""
-        progress, me = self.progress, self.name
-        held = [self.own_match() if name == me else progress[name].match_index for name in self.configuration.voters]
+        held = [
+            self.own_match() if name == self.name else self.progress[name].match_index
+            for name in self.configuration.voters
+        ]
         held.sort(reverse=True)
         return held[self.quorum_size(len(held)) - 1]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from capsize.checker.enumeration import joined
 from capsize.checker.models.model import Model, plain, same
 from capsize.checker.reduction import Item, observed, written
 from capsize.checker.surroundings import Surroundings, at, fate_of, place_of
@@ -184,11 +185,6 @@ def short(value: Value) -> str:
         head, tail = head.rpartition(" ")[0], tail.partition(" ")[2]
         return f"{head} … {tail}"
     return f"{head}…{tail}"
-
-
-def joined(words: Sequence[str]) -> str:
-    """Return "n1, n2 and n3"."""
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from capsize.checker.anomalies.case import Case, Found, as_judged, by_call, ends_before, joined, name
+from capsize.checker.anomalies.case import Case, Found, as_judged, by_call, ends_before, name
 from capsize.checker.anomalies.sources import from_nowhere
+from capsize.checker.enumeration import joined
 from capsize.checker.models import Model, Queue
 from capsize.checker.models.model import plain, typed
 from capsize.op import Operation

@@ -69,8 +69,8 @@ class Judge:
         self.cluster = Cluster()
         self.rules: list[Rule] = [INVARIANTS[name](self.cluster) for name in (INVARIANTS if only is None else only)]
         self.events = 0
-        self._handlers: dict[str | tuple[str, str | None], list[Handler]] = {}
-        """By event, or by event and type of message; filled as they come."""
+        self._handlers: dict[tuple[str, str | None], list[Handler]] = {}
+        """By event and type of message, filled as they come."""
         self._on_state = self._asked("state")
 
     @property
@@ -85,22 +85,19 @@ class Judge:
             self.cluster.replicas.pop(event.node, None)
             for rule in self.rules:
                 rule.forget(event.node)
-        replica = self.cluster.replicas.get(event.node) or self.cluster.replica(event.node)
+        replica = self.cluster.replica(event.node)
         if kind == "commit" or kind == "recover":
             self.cluster.note_commit(event, replica)
-        what = (kind, event.msg.get("type")) if event.msg else kind
+        what = kind, event.msg.get("type")
         handlers = self._handlers.get(what)
         if handlers is None:
-            handlers = self._handlers[what] = self._asked(kind, event.msg.get("type"))
+            handlers = self._handlers[what] = self._asked(*what)
         for handler in handlers:
             handler(event, replica)
         if event.state is not replica.state or kind == "recover":
             for handler in self._on_state:
                 handler(event, replica)
-        if kind == "send":
-            replica.state = event.state
-        else:
-            replica.update(event)
+        replica.update(event)
 
     def _asked(self, event: str, message: str | None = None) -> list[Handler]:
         """Return who judges such an event, the rules in their order."""

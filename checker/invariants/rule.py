@@ -1,8 +1,8 @@
 """What every invariant has: a name, its source, the evidence it needs, and handlers for the events it judges.
 
 A rule's method `on_append` is called for every `append` event, `on_state` whenever an event changed the node's
-state; `on_send` and `on_recv` for messages of the types that it `sends` and `receives`. It
-counts each comparison it makes in `checks`: a rule that compared nothing has not judged anything.
+state; `on_send` and `on_recv` for messages of the types that it `sends` and `receives`. It counts each comparison it
+makes in `checks`: a rule that compared nothing has not judged anything.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -477,14 +479,18 @@ def test_items_that_repeat_are_told_without_the_appends_that_do_not_matter() -> 
     assert "whatever else was appended" in " ".join(told.because)
 
 
+def one_by_one(words: Sequence[tuple[str, Any, Any]]) -> History:
+    """Return what was done (f, value, result), each before the next."""
+    return History.of([
+        Operation(number, f, None, value, 2 * number, 2 * number + 1, "ok", result)
+        for number, (f, value, result) in enumerate(words)
+    ])  # fmt: skip
+
+
 def test_a_queue_that_was_found_empty_begins_anew_there() -> None:
     words = [("enqueue", 1, None), ("dequeue", None, 1)] * 20
     words += [("dequeue", None, None), ("enqueue", 1, None), ("enqueue", 2, None), ("dequeue", None, 2)]
-    operations = [
-        Operation(number, f, None, value, 2 * number, 2 * number + 1, "ok", result)
-        for number, (f, value, result) in enumerate(words)
-    ]
-    told = explained(History.of(operations), MODELS["queue"]())
+    told = explained(one_by_one(words), MODELS["queue"]())
     assert told.details["proven_by"] == "wgl"
     assert len(told.operations) <= 4
 
@@ -492,11 +498,7 @@ def test_a_queue_that_was_found_empty_begins_anew_there() -> None:
 def test_a_queue_that_was_never_empty_is_told_without_what_came_and_went() -> None:
     words = [("enqueue", 1, None), ("enqueue", 1, None)] + [("dequeue", None, 1), ("enqueue", 1, None)] * 20
     words += [("enqueue", 2, None), ("dequeue", None, 2)]
-    operations = [
-        Operation(number, f, None, value, 2 * number, 2 * number + 1, "ok", result)
-        for number, (f, value, result) in enumerate(words)
-    ]
-    told = explained(History.of(operations), MODELS["queue"]())
+    told = explained(one_by_one(words), MODELS["queue"]())
     assert told.details["proven_by"] == "wgl"
     assert len(told.operations) <= 4
     assert any("left out: in every order" in line for line in told.because), told.because

@@ -32,7 +32,7 @@ ENDS_S = 5.0
 def survivors(node: Node) -> list[str]:
     """Return the processes that name the node's places and do not end within 5 s, as "pid command".
 
-    None where the host has no /proc. A process that names neither its files nor its data is not found.
+    A process that names neither its files nor its data is not found, nor any on a host without /proc.
     """
     deadline = time.monotonic() + ENDS_S
     while True:

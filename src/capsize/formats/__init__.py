@@ -6,9 +6,7 @@ refuses what is no history with file, line and what was expected, and gives the 
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from capsize.errors import HistoryError, no_such
@@ -16,6 +14,7 @@ from capsize.formats.bench import read_bench
 from capsize.formats.edn import read_edn
 from capsize.formats.etcd import read_etcd_log
 from capsize.formats.jsonl import read_jsonl
+from capsize.garbage import uncollected
 from capsize.history import History
 
 __all__ = ["FORMATS", "read_history", "recognise"]
@@ -40,20 +39,8 @@ def read_history(path: str | Path, format: str | None = None, *, strict: bool = 
     if format is not None and format not in FORMATS:
         raise no_such("format", format, FORMATS, flag="--format")
     name = format or recognise(path)
-    with _without_collection():
+    with uncollected():
         return read_jsonl(path, strict=strict) if name == "capsize" else FORMATS[name](path)
-
-
-@contextmanager
-def _without_collection() -> Generator[None, None, None]:
-    """Keep Python from looking for garbage cycles among millions of values, none of which has one."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def recognise(path: Path) -> str:

@@ -5,10 +5,8 @@ Plan(seed=7, nodes=5)  ->  simulate(plan)  ->  Outcome(verdict, history, …)
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +15,7 @@ from capsize.checker.invariants import Judge
 from capsize.checker.linearizability import check_linearizable
 from capsize.checker.models import MODELS
 from capsize.checker.trace import TraceEvent
+from capsize.garbage import uncollected
 from capsize.history import History
 from capsize.op import Invocation, Value
 from capsize.raft.settings import Settings
@@ -95,26 +94,9 @@ class Outcome:
         return tuple(dict.fromkeys(str(a.details.get("invariant", a.name)) for a in self.verdict.anomalies))
 
 
+@uncollected()
 def simulate(plan: Plan) -> Outcome:
     """Run and judge one plan. The same plan gives the same outcome, event for event (`seconds` aside)."""
-    with uncollected():
-        return _simulated(plan)
-
-
-@contextlib.contextmanager
-def uncollected() -> Generator[None, None, None]:
-    """Let no garbage be collected meanwhile: a run keeps what it makes, and looking through it was a sixth of its time.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
-
-
-def _simulated(plan: Plan) -> Outcome:
     began = time.perf_counter()
     judge = Judge()
     settings = replace(Settings(), **plan.settings) if plan.settings else Settings()

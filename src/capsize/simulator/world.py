@@ -304,10 +304,9 @@ class World:
         if effects.writes:
             node.disk.submit(effects.writes)
             self._flush(node)
-        delays_ns, after, deliver = self.network.delays_ns, self.after, self.deliver
         for message in effects.sends:
-            for delay in delays_ns(message):
-                after(delay, deliver, message)
+            for delay in self.network.delays_ns(message):
+                self.after(delay, self.deliver, message)
         for reply in effects.replies:
             answer = node.waiting.pop(reply.rid, None)
             if answer is not None:
@@ -382,17 +381,11 @@ class World:
             self.now_ns,
             self.now_ns,
         )
-        if kind == "apply" and more is not None:
-            for single in one_by_one(event):
-                self._tell(single)
-        else:
-            self._tell(event)
-
-    def _tell(self, event: TraceEvent) -> None:
-        if self.judge is not None:
-            self.judge.feed(event)
-        if self.recorded is not None:
-            self.recorded.append(event)
+        for single in one_by_one(event) if kind == "apply" else (event,):
+            if self.judge is not None:
+                self.judge.feed(single)
+            if self.recorded is not None:
+                self.recorded.append(single)
 
     def _shown_message(self, message: Message) -> dict[str, Any]:
         known = self._described.get(message.id)
