@@ -1,7 +1,7 @@
 """What the nodes of a Raft cluster say about themselves: their trace events, read, completed and put in order.
 
-A node writes one JSON object a line, in the order in which things happened to it, each before the message it
-speaks of leaves. Two facts then order events without any clock: a node's own events follow each other
+A node writes one JSON object a line, an event or several, in the order in which things happened to it, each before the
+message it speaks of leaves. Two facts then order events without any clock: a node's own events follow each other
 (incarnation, then its counter `lc`), and a message is sent before it is received (both events carry its id).
 Lamport, "Time, Clocks, and the Ordering of Events in a Distributed System" (1978).
 """
@@ -151,6 +151,22 @@ def one_by_one(event: TraceEvent) -> Sequence[TraceEvent]:
     ]
 
 
+def events_of(line: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the events of a line. What several have in common stands beside them, with the first one's `lc`.
+
+    Raises TypeError or KeyError for what are no events.
+
+    >>> list(events_of({"node": "n1", "lc": 7, "evs": [{"ev": "recv"}, {"ev": "send"}]}))[1]
+    {'node': 'n1', 'lc': 8, 'ev': 'send'}
+    """
+    inside = line.get("evs")
+    if inside is None:
+        return (line,)
+    common = {name: value for name, value in line.items() if name != "evs"}
+    first = common.get("lc", 0)
+    return [{**common, "lc": first + place, **event} for place, event in enumerate(inside)]
+
+
 def merged(state: NodeState, changed: Mapping[str, Any]) -> NodeState:
     """Return `state` with the keys of one event's "st" put over it; unknown keys are left aside.
 
@@ -181,14 +197,15 @@ def parse_trace(lines: Iterable[str | bytes | Mapping[str, Any]], *, name: str =
             node = str(item["node"])
             if node not in carriers:
                 carriers[node] = StateCarrier()
-            event = carriers[node].complete(item)
+            events = [carriers[node].complete(single) for single in events_of(item)]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             problem = f"no trace event ({error!r}); expected an object with node, inc, lc and ev"
             fault = HistoryError(problem, where=f"{name}:{number}")
             if isinstance(line, str | bytes) and line[-1:] not in ("\n", b"\n"):
                 continue
             raise fault from error
-        yield from one_by_one(event) if event.ev == "apply" else (event,)
+        for event in events:
+            yield from one_by_one(event) if event.ev == "apply" else (event,)
 
 
 def causal_order(traces: Iterable[Iterable[TraceEvent]]) -> list[TraceEvent]:

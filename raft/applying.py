@@ -72,16 +72,16 @@ class Applying(Server):
             self.apply_entry(self.log.entry(self.applied_index + 1))
             applied = True
         if applied:
-            if self._applied:
-                self.trace_applied()
+            if self.tracer is not None:
+                self.tracer.all_applied()
             self.applied_advanced()
 
     def apply_entry(self, entry: Entry) -> None:
         """Apply one entry and answer whoever waits for it."""
         result = self.execute(entry)
         self.applied_index = entry.index
-        if self.settings.trace:
-            self._applied.append((entry, self.machine.state_hash))
+        if self.tracer is not None:
+            self.tracer.applied(entry, self.machine.state_hash)
         waiting = self.pending.pop(entry.index, None)
         if waiting is not None:
             self.answer_applied(waiting, entry, result)
@@ -113,8 +113,8 @@ class Applying(Server):
         self, rid: str, outcome: str, result: Any, error: str, log_index: int, *, term: int | None = None
     ) -> None:
         """Answer this server's own client. outcome: ok, fail (surely nothing happened), info (not known)."""
-        if self.settings.trace:
-            self.trace("client_reply", None, None, None, {"rid": rid, "outcome": outcome, "index": log_index})
+        if self.tracer is not None:
+            self.tracer.replied(rid, outcome, log_index)
         meta = {"served_by": self.name, "term": self.term if term is None else term, "log_index": log_index}
         self.effects.replies.append(ClientReply(rid, outcome, result, error, meta))
 

@@ -63,7 +63,7 @@ def load_config(path: Path) -> Config:
 
 def parse_config(raw: Mapping[str, Any], *, where: str = "config") -> Config:
     """Return the configuration that `raw` describes. Raises ConfigError."""
-    settings_types = {item.name: item for item in dataclasses.fields(Settings) if item.name != "trace"}
+    settings_types = {item.name: item for item in dataclasses.fields(Settings)}
     own = {item.name for item in dataclasses.fields(Config)} - {"settings"}
     unknown = sorted(set(raw) - own - set(settings_types))
     if unknown:
@@ -87,7 +87,7 @@ def parse_config(raw: Mapping[str, Any], *, where: str = "config") -> Config:
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{where}: failpoints: {error}") from error
     chosen: dict[str, Any] = {name: read.setting(name) for name in settings_types if name in raw}
-    settings = Settings(**chosen, trace=trace is not None)
+    settings = Settings(**chosen)
     _check_times(settings, where)
     return Config(
         node=node,

@@ -27,14 +27,21 @@ from .events import (
 )
 from .messages import NAMES, Message
 from .server import CANDIDATE, LEADER, MS, ROLE_NAMES
+from .trace import Tracer
 
 
 class Core(Election):
     """One server of one cluster. `step` is all there is to call, `status` and `deadline_ns` all there is to ask."""
 
-    def start(self, now_ns: int) -> Effects:
-        """Begin as a follower with what the storage recovered; a lone voter does not wait for its timeout."""
+    def start(self, now_ns: int, tracer: Tracer | None = None) -> Effects:
+        """Begin as a follower with what the storage recovered; a lone voter does not wait for its timeout.
+
+        `tracer` is told what happens from now on.
+        """
         self.now_ns = now_ns
+        if tracer is not None:
+            tracer.attach(self)
+            self.tracer = tracer
         self.effects = Effects()
         self.reset_election_timer()
         if self.configuration.voters == (self.name,):
@@ -81,8 +88,8 @@ class Core(Election):
     def _on_message(self, message: Message) -> None:
         if message.to != self.name:
             return
-        if self.settings.trace:
-            self.trace("recv", message)
+        if self.tracer is not None:
+            self.tracer.received(message)
         handler = getattr(self, _HANDLERS[NAMES[type(message)]])
         handler(message)
 

@@ -2,7 +2,7 @@
 
     shell or simulator                                   core
       step(event, now_ns) ──────────────────────────────▶ state changes
-      effects.trace    write these lines first            ◀── Effects
+      (its tracer: what it noted is written first)        ◀── Effects
       effects.writes   then hand these to the storage, in order, never reordered, never dropped
       effects.sends    then these may leave, in any order, be lost, delayed or doubled
       effects.replies  likewise, to the clients
@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 from .log import Entry, Position
 from .messages import Message
-from .trace import Traced
 
 # -- events --------------------------------------------------------------------------------------------------
 
@@ -166,7 +165,6 @@ class ClientReply(NamedTuple):
 class Effects:
     """What one step asks for; see the module's head for the order."""
 
-    trace: list[Traced] = field(default_factory=list[Traced])
     writes: list[Write] = field(default_factory=list[Write])
     sends: list[Message] = field(default_factory=list[Message])
     replies: list[ClientReply] = field(default_factory=list[ClientReply])

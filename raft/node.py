@@ -12,6 +12,7 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from .config import Config
@@ -36,10 +37,10 @@ from .frames import BadFrame, Frame, FrameProtocol, frame_text, pack_frame
 from .messages import Forward, Message, ReadIndexRequest
 from .mutants import core_class, state_machine_class, storage_class
 from .server import ROLE_NAMES
-from .trace import Traced, TraceWriter
+from .trace_lines import LineTracer
 from .transport import Confirmations, Links
 from .weather import RoughLinks, Sender
-from .wire import decode, head, head_of, payload
+from .wire import decode, head, payload
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Node:
             config.data_dir, fsync=config.fsync, failpoints=self.failpoints, boots_before=config.boots_before
         )
         recovered = self.storage.recover()
+        self.tracer = LineTracer(config.trace, config.node, recovered.incarnation) if config.trace else None
         self.core: Core = core_class(config.mutants)(
             config.node,
             Configuration(config.members),
@@ -67,13 +69,11 @@ class Node:
             state_machine=state_machine_class(config.mutants)(config.settings.sessions_max),
         )
         self.recovered = recovered
-        self.trace = TraceWriter(config.trace, config.node, recovered.incarnation) if config.trace else None
         self.links = Links(config.node, config.peers)
         self._way: Sender = RoughLinks(self.links, config.weather, random.Random()) if config.weather else self.links
         self.confirmations = Confirmations()
         self._clients: dict[str, tuple[FrameProtocol, Any]] = {}
         self._requests = 0
-        self._trace: list[Traced] = []
         self._writes: list[Write] = []
         self._sends: list[Message] = []
         self._replies: list[ClientReply] = []
@@ -108,7 +108,7 @@ class Node:
             last.index,
             last.term,
         )
-        self._collect(self.core.start(time.monotonic_ns()))
+        self._collect(self.core.start(time.monotonic_ns(), self.tracer))
         self._flush_trace()  # at once: one that sends nothing may be killed before anything else is flushed
         self._arm_timer()
         try:
@@ -118,12 +118,11 @@ class Node:
             server.close()
         if why is None:
             self.core.trace("stop", x={"reason": "signal"})
-            self._trace += self.core.effects.trace[-1:]
         self._flush()
         self._flush_trace()
         self.disk.stop(timeout_s=2.0)
-        if self.trace is not None:
-            self.trace.close()
+        if self.tracer is not None:
+            self.tracer.close()
         return why
 
     def _end(self, why: str | None) -> None:
@@ -160,7 +159,6 @@ class Node:
         self._arm_timer()
 
     def _collect(self, effects: Effects) -> None:
-        self._trace += effects.trace
         self._writes += effects.writes
         self._sends += effects.sends
         self._replies += effects.replies
@@ -178,16 +176,18 @@ class Node:
     def _flush(self) -> None:
         """Carry out what the turn of the loop has collected, in the order of the contract."""
         self._flush_due = False
-        spelt = [self._spelt(message) for message in self._sends]
-        if self._trace and (self._writes or self._sends or self._replies or len(self._trace) >= TRACE_MAX):
-            self._flush_trace()
+        texts = self._spelt(self._sends) if self._sends else []
+        if self.tracer is not None and (
+            self._writes or self._sends or self._replies or len(self.tracer.events) >= TRACE_MAX
+        ):
+            self.tracer.write()
         if self._writes:
             self.disk.put(self._writes)
             self._writes = []
         if self._sends:
             sends, self._sends = self._sends, []
             self.failpoints.reach("before_send")
-            for message, text in zip(sends, spelt, strict=True):
+            for message, text in zip(sends, texts, strict=True):
                 self._send(message, text)
         if self._replies:
             replies, self._replies = self._replies, []
@@ -197,16 +197,17 @@ class Node:
 
     def _flush_trace(self) -> None:
         """Write the trace; what nobody can see the consequences of yet may wait for what follows."""
-        if self.trace is not None:
-            self.trace.write(self._trace)
-        self._trace = []
+        if self.tracer is not None:
+            self.tracer.write()
 
-    def _spelt(self, message: Message) -> str:
-        """Return a message as the wire has it; its head is the trace's, too."""
-        shown = head(message)
-        if self.trace is not None:
-            self.trace.heads[message.id] = shown
-        return f"{shown}{payload(message)}}}"
+    def _spelt(self, messages: Sequence[Message]) -> list[str]:
+        """Return messages as the wire has them; the trace has spelt their heads already."""
+        heads: list[str] = []
+        if self.tracer is not None:
+            heads, self.tracer.heads = self.tracer.heads, heads
+        if len(heads) != len(messages):  # no trace; or a server that halts has taken back what it noted as sent
+            heads = [head(message) for message in messages]
+        return [f"{shown}{payload(message)}}}" for shown, message in zip(heads, messages, strict=True)]
 
     def _send(self, message: Message, text: str) -> None:
         left = self._way.send(message.to, frame_text(text))
@@ -246,8 +247,7 @@ class Node:
 
     def _tick(self) -> None:
         self._timer = None
-        if self._trace:
-            self._flush_trace()
+        self._flush_trace()
         if time.monotonic_ns() >= self.core.deadline_ns:
             self.step(Tick())
         else:
@@ -260,8 +260,8 @@ class Node:
                 message = decode(frame)
             except ValueError as error:
                 raise BadFrame(str(error)) from error
-            if self.trace is not None:
-                self.trace.heads[message.id] = head_of(text)
+            if self.tracer is not None:
+                self.tracer.came = text
             self.confirmations.heard(connection)
             self.step(MessageReceived(message))
             return

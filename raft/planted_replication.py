@@ -9,6 +9,7 @@ from .messages import AppendEntries, AppendReply, Forward
 from .mutants import mutant
 from .replication import Progress
 from .server import LEADER, MS
+from .trace import Tracer
 
 
 @mutant("log.no_prev_check", "prev_index and prev_term are not looked at: what comes is added at the end", "I4")
@@ -155,8 +156,8 @@ class DiskSameTermRewrite(Core):
     def sendable_index(self) -> int:
         return self.log.last_index
 
-    def start(self, now_ns: int) -> Effects:
-        effects = super().start(now_ns)
+    def start(self, now_ns: int, tracer: Tracer | None = None) -> Effects:
+        effects = super().start(now_ns, tracer)
         if self.vote == self.name and self.term > 0:
             self.become_leader()
         return effects

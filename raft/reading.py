@@ -92,9 +92,8 @@ class Reading(Snapshots):
         if read is None:
             return
         value = self.machine.read(read.key)
-        if self.settings.trace:
-            told = {"rid": rid, "index": index, "key": read.key, "applied": self.applied_index}
-            self.trace("read_served", None, None, None, told)
+        if self.tracer is not None:
+            self.tracer.read_served(rid, index, read.key, self.applied_index)
         self.reply(rid, "ok", value, "", self.applied_index, term=term)
 
     def refuse_read(self, rid: str, why: str) -> None:
@@ -134,10 +133,8 @@ class Reading(Snapshots):
     def lead_read(self, read: Read) -> None:
         """Put a read into the next round, or serve it under the lease."""
         leased = self.uses_lease() and self.lease_holds() and self.may_take_index()
-        if self.settings.trace:
-            told: dict[str, Any] = {"rid": read.rid, "origin": read.origin, "index": self.commit_index}
-            told["lease" if leased else "round"] = True if leased else self.read_round + 1
-            self.trace("read_index", None, None, None, told)
+        if self.tracer is not None:
+            self.tracer.read_indexed(read.rid, read.origin, self.commit_index, 0 if leased else self.read_round + 1)
         if leased:
             self.confirm(read, self.commit_index)
             return

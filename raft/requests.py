@@ -19,8 +19,6 @@ from .server import LEADER, MS
 from .state_machine import READS, WRITES
 
 SEEN_MAX = 20_000
-SHOWN_MAX = 40
-"""Longer texts are no part of the trace."""
 
 
 class Awaited(NamedTuple):
@@ -43,12 +41,8 @@ class Requests(Reading):
 
     # -- this server's clients -------------------------------------------------------------------------------
     def on_client_request(self, request: ClientRequest) -> None:
-        if self.settings.trace:
-            rid, client, seq, f, key, value = request
-            asked: dict[str, Any] = {"rid": rid, "cid": client, "seq": seq, "f": f, "key": key}
-            if is_short(value):
-                asked["value"] = value
-            self.trace("client_submit", None, None, None, asked)
+        if self.tracer is not None:
+            self.tracer.submitted(*request)
         if request.f in READS:
             self.submit_read(request.rid, request.key)
         elif request.f in WRITES:
@@ -171,14 +165,3 @@ class Requests(Reading):
     def answer_now(self, rid: str, outcome: str, error: str = "") -> None:
         """Answer an operator at once."""
         self.reply(rid, outcome, None, error, 0)
-
-
-def is_short(value: object) -> bool:
-    """Say whether a command's value is traced as it is: a number, a short text, a pair of these.
-
-    >>> is_short(42), is_short([1, "a"]), is_short("x" * 100), is_short(None)
-    (True, True, False, False)
-    """
-    if isinstance(value, list | tuple):
-        return len(value) <= 2 and all(is_short(part) for part in value)
-    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= SHOWN_MAX)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from .log import Entry, Log, Position
 from .messages import Message
 from .settings import Settings
 from .state_machine import StateMachine
-from .trace import NOWHERE, State
+from .trace import Tracer
 
 FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER = "F", "P", "C", "L"
 ROLE_NAMES = {FOLLOWER: "follower", PRE_CANDIDATE: "pre-candidate", CANDIDATE: "candidate", LEADER: "leader"}
@@ -95,10 +95,8 @@ class Server:
         self.pending_writes: deque[PendingWrite] = deque()
         self._held: deque[tuple[int, int, Callable[[], None]]] = deque()
         self._messages_sent = 0
-        self._seen_state: tuple[Any, ...] = ()
-        self._shown_state = NOWHERE
-        self._applied: list[tuple[Entry, str]] = []
-        """Applied, and not traced yet."""
+        self.tracer: Tracer | None = None
+        """Told of everything from the start on."""
         self.check_recovered()
 
     def check_recovered(self) -> None:
@@ -126,49 +124,10 @@ class Server:
         return len(names.intersection(voters)) >= self.quorum_size(len(voters))
 
     # -- trace -----------------------------------------------------------------------------------------------
-    def trace(
-        self,
-        event: str,
-        msg: Message | None = None,
-        e: Sequence[Entry] | None = None,
-        h: str | None = None,
-        x: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Note an event, with the state it leaves.
-
-        Every message passes here twice: so the state is compared here, and arguments may be given by position.
-        """
-        if self.settings.trace:
-            if self._applied:
-                self.trace_applied()
-            seen = (
-                self.term, self.vote, self.role, self.commit_index, self.applied_index, self.durable_index,
-                self.log.version, self.configurations.current,
-            )  # fmt: skip
-            state = self._shown_state if seen == self._seen_state else self.traced_state(seen)
-            self.effects.trace.append((event, state, msg, e, h, x))
-
-    def trace_applied(self) -> None:
-        """Note what was applied since the last event, in one event: entries, and the state hash after each."""
-        applied, self._applied = self._applied, []
-        entries = [entry for entry, _ in applied]
-        more = {"hashes": [digest for _, digest in applied]} if len(applied) > 1 else None
-        self.trace("apply", None, entries, applied[-1][1], more)
-
-    def traced_state(self, seen: tuple[Any, ...]) -> State:
-        """Return the state as traces show it, in which `trace` has seen a change; unchanged parts stay the objects."""
-        log, before, known = self.log, self._shown_state, self._seen_state
-        term, vote, role, commit, applied, durable, version, configuration = seen
-        last, base, dur = before.last, before.base, before.dur
-        grown = not known or version != known[6]
-        if grown:
-            last, base = log.last, log.base
-        if grown or durable != dur[0]:
-            dur = durable, log.term_at(durable)
-        self._seen_state = seen
-        parts = term, vote, role, commit, applied, last, base, dur, configuration.voters, configuration.learners
-        self._shown_state = state = tuple.__new__(State, parts)  # as State(*parts), at half the cost
-        return state
+    def trace(self, event: str, *, h: str | None = None, x: Mapping[str, Any] | None = None) -> None:
+        """Note a rare event, with a state hash and what else it tells; those of every request have own names."""
+        if self.tracer is not None:
+            self.tracer.note(event, None, None, h, x)
 
     # -- messages --------------------------------------------------------------------------------------------
     def new_id(self) -> str:
@@ -178,8 +137,8 @@ class Server:
 
     def send(self, message: Message) -> None:
         """Let a message leave with this step's effects."""
-        if self.settings.trace:
-            self.trace("send", message)
+        if self.tracer is not None:
+            self.tracer.sent(message)
         self.effects.sends.append(message)
 
     def halt(self, reason: str) -> None:
@@ -212,8 +171,8 @@ class Server:
         previous = self.log.last
         self.log.append(entries)
         self.write(AppendLog(self._pend("log"), tuple(entries)))
-        if self.settings.trace:
-            self.trace("append", None, entries, None, {"prev": previous})
+        if self.tracer is not None:
+            self.tracer.appended(entries, previous)
         self.note_configurations(entries)
 
     def truncate_log(self, last_index: int) -> None:
@@ -264,7 +223,7 @@ class Server:
             follows = bool(self.pending_writes) and self.pending_writes[0].number <= number
             if pending.what == "log" and follows and self.pending_writes[0].what == "log":
                 continue  # one event for what one fsync covered
-            if self.settings.trace and pending.what in ("meta", "log", "snap"):
+            if self.tracer is not None and pending.what in ("meta", "log", "snap"):
                 extra: dict[str, Any] = {"what": pending.what}
                 if pending.what == "meta":
                     extra["term"], extra["vote"] = pending.detail

@@ -47,4 +47,3 @@ class Settings:
     """Takes no part in elections before its log reaches this index. A wiped server that joins again under its name
     replays configurations in which its name had a vote: until it holds its own removal, it may neither vote nor
     campaign, or it and others that lag behind could be a majority of what the cluster was once."""
-    trace: bool = True

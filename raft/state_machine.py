@@ -71,7 +71,7 @@ class StateMachine:
 
     @property
     def state_hash(self) -> str:
-        return f"{self._sum:016x}"
+        return hex(self._sum)
 
     # -- commands --------------------------------------------------------------------------------------------
     def execute(self, f: str, key: Any, value: Any) -> Result:

@@ -17,7 +17,8 @@ from statistics import median
 from typing import Any
 
 from capsize.checker.clocks import Ways
-from capsize.report.ledger import Ledger, parse
+from capsize.report.ledger import Ledger
+from capsize.report.moments import parse_events
 
 MOST_APPLIED = 3_000
 """Entries looked at in each trace."""
@@ -54,13 +55,13 @@ def _messages(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         try:
             with path.open("rb") as file:
                 for line in file:
-                    event = parse(line) if b'"send"' in line or b'"recv"' in line else None
-                    if event is None or event.get("ev") not in ("send", "recv"):
-                        continue
-                    message = event.get("msg")
-                    named = isinstance(message, dict) and isinstance(message.get("id"), str)
-                    if named and isinstance(event.get("mono"), int):
-                        yield event
+                    for event in parse_events(line) if b'"send"' in line or b'"recv"' in line else ():
+                        if event.get("ev") not in ("send", "recv"):
+                            continue
+                        message = event.get("msg")
+                        named = isinstance(message, dict) and isinstance(message.get("id"), str)
+                        if named and isinstance(event.get("mono"), int):
+                            yield event
         except OSError:
             continue
 
@@ -128,16 +129,19 @@ def _applied(path: Path) -> dict[tuple[int, int], int]:
     try:
         with path.open("rb") as file:
             for line in file:
-                event = parse(line) if b'"apply"' in line else None
-                entries = event.get("e") if event and event.get("ev") == "apply" else None
-                mono = event.get("mono") if event else None
-                if not isinstance(entries, list) or not isinstance(mono, int):
-                    continue
-                for entry in entries:
-                    if isinstance(entry, dict) and isinstance(entry.get("i"), int) and isinstance(entry.get("t"), int):
-                        found.setdefault((entry["i"], entry["t"]), mono // 1000)
+                for event in parse_events(line) if b'"apply"' in line else ():
+                    entries = event.get("e") if event.get("ev") == "apply" else None
+                    if isinstance(entries, list) and isinstance(event.get("mono"), int):
+                        for place in _places(entries):
+                            found.setdefault(place, event["mono"] // 1000)
                 if len(found) >= MOST_APPLIED:
                     break
     except OSError:
         pass
     return found
+
+
+def _places(entries: list[Any]) -> Iterator[tuple[int, int]]:
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry.get("i"), int) and isinstance(entry.get("t"), int):
+            yield entry["i"], entry["t"]

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from capsize.checker.trace import events_of
 from capsize.report.ledger import parse
 
-MOST_EVENTS = 20_000
-"""Events of one node that are looked at around one moment."""
+MOST_LINES = 20_000
+"""Lines of one node's trace that are looked at around one moment."""
 _MONO = re.compile(rb'"mono":\s?(\d{1,19})\b')
 
 
@@ -28,21 +29,30 @@ def events_between(
         shift = (shifts or {}).get(node, 0)
         for path in paths:
             for line in _lines(path, start - shift, end - shift):
-                event = parse(line)
-                if event is not None and isinstance(event.get("mono"), int) and isinstance(event.get("ev"), str):
-                    event["node"] = str(event.get("node", node))
-                    event["mono"] += shift
-                    order = event.get("lc")
-                    found.append((event["mono"], order if isinstance(order, int) else len(found), event))
+                for event in parse_events(line):
+                    if isinstance(event.get("mono"), int) and isinstance(event.get("ev"), str):
+                        event["node"] = str(event.get("node", node))
+                        event["mono"] += shift
+                        order = event.get("lc")
+                        found.append((event["mono"], order if isinstance(order, int) else len(found), event))
     found.sort(key=lambda item: item[:2])
     return [event for _, _, event in found]
+
+
+def parse_events(line: bytes) -> list[dict[str, Any]]:
+    """Return the events of one line of a trace; none where it cannot be understood."""
+    found = parse(line)
+    try:
+        return [] if found is None else [dict(event) for event in events_of(found)]
+    except (TypeError, ValueError):
+        return []
 
 
 def _lines(path: Path, start: int, end: int) -> Iterable[bytes]:
     try:
         with path.open("rb") as file:
             file.seek(_first(file, start))
-            for _ in range(MOST_EVENTS):
+            for _ in range(MOST_LINES):
                 line = file.readline(1 << 20)
                 at = _time(line)
                 if not line or (at is not None and at > end):

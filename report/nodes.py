@@ -14,11 +14,12 @@ from typing import Any
 from capsize.report.alignment import host_shifts, one_clock, origin_ns
 from capsize.report.faults import FaultRow
 from capsize.report.lanes import natural
-from capsize.report.ledger import Ledger, parse
+from capsize.report.ledger import Ledger
+from capsize.report.moments import parse_events
 from capsize.report.plain import count, visible
 
 ROLES = {"L": "leader", "F": "follower", "C": "candidate", "P": "pre-candidate"}
-MOST_LINES = 3_000_000
+MOST_EVENTS = 3_000_000
 MOST_POINTS = 4_000
 SILENT_US = 1_500_000
 """A trace that stops this long before the run's end belongs to a node that was not running."""
@@ -113,8 +114,8 @@ def _read_trace(paths: list[Path], lane: NodeLane, origin: int, last_us: int, no
     opened: tuple[int, str, int] | None = None
     lane.source = "trace"
     for number, event in enumerate(event for path in paths for event in _events(path)):
-        if number >= MOST_LINES:
-            notes.append(f"nodes/{lane.name}: of its trace only the first {MOST_LINES:,} lines are shown.")
+        if number >= MOST_EVENTS:
+            notes.append(f"nodes/{lane.name}: of its trace only the first {MOST_EVENTS:,} events are shown.")
             break
         if event is None or not isinstance(event.get("mono"), int):
             broken += 1
@@ -159,7 +160,7 @@ def _events(path: Path) -> Iterable[dict[str, Any] | None]:
         with path.open("rb") as file:
             for line in file:
                 if line.strip():
-                    yield parse(line)
+                    yield from parse_events(line) or (None,)
     except OSError:
         yield None
 

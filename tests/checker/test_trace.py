@@ -51,6 +51,21 @@ def test_a_broken_line_in_the_middle_is_an_error_with_its_place() -> None:
         list(parse_trace([json.dumps(FIRST) + "\n", "[]\n", line()], name="n1/trace.jsonl"))
 
 
+def test_several_events_of_a_line_are_numbered_on_and_share_what_stands_beside_them() -> None:
+    events = [{"ev": "recv", "st": {"term": 9}}, {"ev": "apply", "e": [{"i": 1, "t": 9}], "h": "ab"}, {"ev": "send"}]
+    told = list(parse_trace([json.dumps(FIRST), line(lc=4, mono=7, evs=events)]))
+    assert [(item.lc, item.ev, item.state.term) for item in told] == [
+        (1, "recover", 3), (4, "recv", 9), (5, "apply", 9), (6, "send", 9),
+    ]  # fmt: skip
+    assert {item.mono for item in told[1:]} == {7}
+
+
+@pytest.mark.parametrize("inside", [7, "abc", [7], [["ev"]], {"ev": "send"}, [{"no": "event"}]])
+def test_what_are_no_events_is_an_error_with_its_place(inside: Any) -> None:
+    with pytest.raises(HistoryError, match=r"trace:2: no trace event"):
+        list(parse_trace([json.dumps(FIRST), json.dumps({"node": "n1", "inc": 1, "evs": inside}) + "\n"]))
+
+
 def test_an_event_survives_the_way_to_json_and_back() -> None:
     (event,) = parse_trace([json.dumps(FIRST) + "\n"])
     (again,) = parse_trace([event.to_json()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,9 +28,9 @@ from capsize.raft.events import (
     Write,
 )
 from capsize.raft.log import COMMAND, Entry
-from capsize.raft.messages import NAMES, Message
+from capsize.raft.messages import NAMES, Message, describe
 from capsize.raft.settings import Settings
-from capsize.raft.trace import State, as_line
+from capsize.raft.trace import State, Tracer, shown_entry, state_changes, state_of
 
 MS = 1_000_000
 PLAIN = Settings(pre_vote=False, protect_leader=False, check_quorum=False, snapshot_every=0)
@@ -48,10 +48,43 @@ def log_of(*terms: int) -> tuple[Entry, ...]:
     return tuple(entry(index, term) for index, term in enumerate(terms, 1))
 
 
+class Noting(Tracer):
+    """Keeps events as a line of the trace tells them, without its head, as plainly as can be."""
+
+    def __init__(self, events: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.events = events
+        self._state: State | None = None
+
+    def note(
+        self,
+        event: str,
+        message: Message | None = None,
+        entries: Sequence[Entry] | None = None,
+        digest: str | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.all_applied()
+        line: dict[str, Any] = {"ev": event}
+        before, self._state = self._state, state_of(self.server)
+        if changed := state_changes(before, self._state):
+            line["st"] = changed
+        if message is not None:
+            line["msg"] = describe(message)
+        if entries is not None:
+            line["e"] = [shown_entry(entry) for entry in entries]
+        if digest is not None:
+            line["h"] = digest
+        if more is not None:
+            line["x"] = dict(more)
+        self.events.append(line)
+
+
 class Bench:
     """Some cores, the messages between them, and their disks."""
 
     plain = PLAIN
+    noting = Noting
     entry = staticmethod(entry)
     log_of = staticmethod(log_of)
 
@@ -63,19 +96,20 @@ class Bench:
         core: Callable[..., Core] = Core,
         voters: Iterable[str] | None = None,
         auto_persist: bool = True,
+        tracer: Callable[[str, int, Noting], Tracer] = lambda name, inc, plain: plain,
     ) -> None:
         self.names = names or ("n1", "n2", "n3", "n4", "n5")
         self.settings = settings
         self.core_class = core
         self.initial = Configuration(tuple(voters or self.names))
         self.auto_persist = auto_persist
+        self.tracer = tracer
         self.now_ns = 0
         self.cores: dict[str, Core] = {}
         self.wire: list[Message] = []
         self.replies: dict[str, ClientReply] = {}
         self.writes: dict[str, list[Write]] = {name: [] for name in self.names}
         self.events: dict[str, list[dict[str, Any]]] = {name: [] for name in self.names}
-        self.shown: dict[str, State] = {}
         self.stopped: dict[str, str] = {}
         self.disks: dict[str, Recovered] = dict(recovered or {})
         self._asked = 0
@@ -88,8 +122,9 @@ class Bench:
         before = self.disks.get(name, Recovered(0))
         self.disks[name] = before._replace(incarnation=before.incarnation + 1)
         self.writes[name] = []
+        tracer = self.tracer(name, self.disks[name].incarnation, Noting(self.events[name]))
         self.cores[name] = self.core_class(name, self.initial, self.settings, self.disks[name], rng=random.Random(name))
-        self._take(name, self.cores[name].start(self.now_ns))
+        self._take(name, self.cores[name].start(self.now_ns, tracer))
         return self.cores[name]
 
     def step(self, name: str, event: Event) -> Effects:
@@ -97,10 +132,6 @@ class Bench:
 
     def _take(self, name: str, effects: Effects) -> Effects:
         self.wire += effects.sends
-        for item in effects.trace:
-            before = None if item[0] == "recover" else self.shown.get(name)
-            self.events[name].append(as_line(item, before))
-            self.shown[name] = item[1]
         self.replies.update({reply.rid: reply for reply in effects.replies})
         self.writes[name] += effects.writes
         if effects.stop is not None:

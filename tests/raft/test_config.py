@@ -22,7 +22,7 @@ def test_a_good_configuration_is_taken():
     config = parse_config({**GOOD, "election_timeout_ms": [200, 400], "heartbeat_ms": 20, "fsync": False})
     assert config.members == ("n1", "n2")
     assert config.settings.election_timeout_ms == (200, 400)
-    assert config.settings.trace is False
+    assert config.trace is None
     assert config.fsync is False
 
 

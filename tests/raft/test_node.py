@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import capsize.raft
+from capsize.checker.trace import events_of
 from capsize.raft.client import NotDone, RaftClient
 
 NAMES = ("n1", "n2", "n3", "n4", "n5")
@@ -201,6 +203,11 @@ def test_leadership_is_handed_over_on_request(cluster):
     assert cluster.leader(but=leader) == target
 
 
+def events_in(trace: Path) -> list[Any]:
+    lines = trace.read_text().rstrip("\0").splitlines()
+    return [event for line in lines for event in events_of(json.loads(line))]
+
+
 def test_a_node_stops_on_a_signal_and_its_trace_is_whole(cluster):
     cluster.leader()
     with cluster.client("n1") as client:
@@ -208,8 +215,7 @@ def test_a_node_stops_on_a_signal_and_its_trace_is_whole(cluster):
     cluster.stop()
     assert {process.returncode for process in cluster.processes.values()} == {0}
     for name in NAMES:
-        lines = (cluster.directory / name / "trace.jsonl").read_text().splitlines()
-        events = [json.loads(line) for line in lines]
+        events = events_in(cluster.directory / name / "trace.jsonl")
         assert [event["lc"] for event in events] == list(range(1, len(events) + 1))
         assert events[0]["ev"] == "recover"
         assert set(events[0]["st"]) >= {"term", "vote", "role", "commit", "applied", "last", "base", "dur", "cfg"}
@@ -229,8 +235,7 @@ def test_a_boot_is_in_the_trace_before_anything_else_happens(cluster):
         time.sleep(0.01)
     cluster.status("n2")  # answered in a later turn of its loop
     cluster.kill("n2")
-    text = (cluster.directory / "n2" / "trace.jsonl").read_text().rstrip("\0")
-    last = json.loads(text.splitlines()[-1])
+    last = events_in(cluster.directory / "n2" / "trace.jsonl")[-1]
     assert (last["inc"], last["lc"], last["ev"]) == (2, 1, "recover")
 
 

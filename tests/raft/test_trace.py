@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from capsize.checker.trace import parse_trace
-from capsize.raft import trace, wire
+from capsize.checker.trace import events_of, parse_trace
+from capsize.raft import trace_lines, wire
 from capsize.raft.configuration import Configuration
 from capsize.raft.core import Core
 from capsize.raft.events import MessageReceived, Persisted, Recovered
-from capsize.raft.log import Entry, Position
+from capsize.raft.log import Entry, Log, Position
 from capsize.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -32,9 +36,9 @@ from capsize.raft.messages import (
     describe,
 )
 from capsize.raft.settings import Settings
-from capsize.raft.trace import State, Traced, TraceWriter, as_line
+from capsize.raft.trace import Tracer, state_changes, state_of
+from capsize.raft.trace_lines import LineTracer
 
-FIRST = State(1, None, "F", 0, 0, Position(0, 0), Position(0, 0), (0, 0), ("n1", "n2"), ())
 ODD = 'n"1\\é\n'
 HEADS = ("v", "node", "inc", "lc", "mono", "wall")
 
@@ -58,57 +62,123 @@ MESSAGES: list[Message] = [
 ]
 
 
-def event(name: str, state: State = FIRST, **more: Any) -> Traced:
-    return name, state, more.get("msg"), more.get("e"), more.get("h"), more.get("x")
+class Stub:
+    """What traces see of a server."""
+
+    def __init__(self) -> None:
+        self.term, self.vote, self.role = 1, None, "F"
+        self.commit_index = self.applied_index = self.durable_index = 0
+        self.log = Log()
+        self.configurations = SimpleNamespace(current=Configuration(("n1", "n2")))
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.configurations.current
 
 
-def written(path: Any, events: list[Traced], *, at_once: int = 2) -> list[dict[str, Any]]:
-    """Write events through the writer, so many at a time, and read the lines back."""
-    writer = TraceWriter(path, "n1", 3)
-    for start in range(0, len(events), at_once):
-        writer.write(events[start : start + at_once])
-    writer.write([])
-    writer.close()
-    return [json.loads(line) for line in path.read_text().splitlines()]
+class Tee:
+    """Tells several tracers the same."""
+
+    def __init__(self, *tracers: Tracer) -> None:
+        self.tracers = tracers
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def tell(*args: Any) -> None:
+            for tracer in self.tracers:
+                getattr(tracer, name)(*args)
+
+        return tell
 
 
-def told(events: list[Traced]) -> list[dict[str, Any]]:
-    """Return what the lines must say."""
-    befores = [None, *(item[1] for item in events)]
-    lines = [as_line(item, before) for item, before in zip(events, befores, strict=False)]
-    return json.loads(json.dumps(lines))
+class Both:
+    """One server, of which a file of lines and plain dictionaries are told the same."""
+
+    def __init__(self, path: Path, bench: Any) -> None:
+        self.path = path
+        self.server: Any = Stub()
+        self.plain: list[dict[str, Any]] = []
+        self.lines = LineTracer(path, "n1", 3)
+        self.tracer: Any = Tee(self.lines, bench.noting(self.plain))
+        self.tracer.attach(self.server)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the events of the file."""
+        self.lines.write()
+        self.lines.close()
+        return read(self.path)
+
+    def agree(self) -> None:
+        assert bodies(self.read()) == as_json(self.plain)
+
+
+@pytest.fixture
+def both(tmp_path, bench) -> Both:
+    return Both(tmp_path / "logs" / "trace.jsonl", bench)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [dict(event) for line in path.read_text().splitlines() for event in events_of(json.loads(line))]
+
+
+def as_json(plain: Any) -> Any:
+    return json.loads(json.dumps(plain))
 
 
 def bodies(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key not in HEADS} for line in lines]
 
 
-def test_every_event_is_a_line_of_its_own(tmp_path):
-    entries = (Entry(1, 1, "cmd", "[]", ODD, 7), Entry(2, 1, "noop"))
-    events = [
-        event("recover", x={"term": 1, "vote": None, "last": Position(0, 0)}),
-        event("anything", x={"key": [None, {"a": ',"",{'}, "\n", "}\n{"], "f": ODD, "yes": True, "n": 1}),
-        event("client_submit", x={"rid": "n1.3.1", "cid": ODD, "seq": 7, "f": ODD, "key": [None, ODD, True]}),
-        event("client_submit", x={"rid": "n1.3.2", "cid": "c", "seq": 8, "f": "get", "key": 7}),
-        event("client_submit", x={"rid": "n1.3.3", "cid": "c", "seq": 9, "f": "cas", "key": 7, "value": [1, ODD]}),
-        event("client_reply", x={"rid": "n1.3.1", "outcome": "info", "index": 0}),
-        event("read_index", x={"rid": "n1.3.2", "origin": None, "index": 4, "round": 9}),
-        event("read_index", x={"rid": "n1.3.2", "origin": "n2", "index": 4, "lease": True}),
-        event("read_served", x={"rid": "n1.3.2", "index": 4, "key": {"a": ODD}, "applied": 5}),
-        event("append", FIRST._replace(last=Position(2, 1)), e=entries, x={"prev": Position(0, 0)}),
-        event("apply", FIRST._replace(last=Position(2, 1), applied=1, commit=2), e=entries[:1], h="ab"),
-        event("apply", FIRST._replace(last=Position(2, 1), applied=2, commit=2), e=entries[1:], h="cd"),
-        event("apply", e=entries, h="cd", x={"hashes": ["ab", "cd"]}),
+def test_every_event_is_told_as_json_has_it(both):
+    first, second = Entry(1, 1, "cmd", "[]", ODD, 7), Entry(2, 1, "noop")
+    tell = both.tracer
+    tell.note("recover", None, None, "ab", {"term": 1, "vote": None, "last": Position(0, 0)})
+    tell.note("anything", None, None, None, {"key": [None, {"a": ',"",{'}, "}\n{"], "f": ODD, "yes": True, "n": 1})
+    tell.submitted("n1.3.1", ODD, 7, ODD, [None, ODD, True], None)
+    tell.submitted("n1.3.2", "c", 8, "get", 7, None)
+    tell.submitted("n1.3.3", "c", 9, "cas", 7, [1, ODD])
+    tell.submitted("n1.3.4", "c", 10, "put", ODD, 12)
+    tell.submitted("n1.3.5", "c", 11, "put", True, False)
+    tell.submitted("n1.3.6", "c", 12, "put", 1.5, "long" * 100)
+    tell.replied("n1.3.1", "info", 0)
+    tell.read_indexed("n1.3.2", None, 4, 9)
+    tell.read_indexed("n1.3.2", "n2", 4, 0)
+    tell.read_served("n1.3.2", 4, {"a": ODD}, 5)
+    tell.read_served("n1.3.2", 4, 7, 5)
+    both.server.log.append([first, second])
+    tell.appended([first, second], Position(0, 0))
+    both.server.applied_index, both.server.commit_index = 1, 2
+    tell.applied(first, "ab")
+    tell.note("become_follower")
+    tell.applied(first, "cd")
+    tell.applied(second, "ef")
+    tell.all_applied()
+    tell.all_applied()
+    tell.note("stop")
+    lines = both.read()
+    assert bodies(lines) == as_json(both.plain)
+    assert [line["ev"] for line in lines][-4:] == ["apply", "become_follower", "apply", "stop"]
+    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [
+        (1, "n1", 3, n) for n in range(1, len(lines) + 1)
     ]
-    lines = written(tmp_path / "logs" / "trace.jsonl", events)
-    assert bodies(lines) == told(events)
-    assert [tuple(line[key] for key in HEADS[:4]) for line in lines] == [(1, "n1", 3, n) for n in range(1, 14)]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
-def test_every_message_is_spelt_out_as_json_has_it(message: Message, tmp_path):
-    events = [event("recover"), event("send", msg=message)]
-    assert bodies(written(tmp_path / "trace.jsonl", events)) == told(events)
+def test_every_message_is_spelt_out_as_json_has_it(message: Message, both):
+    both.tracer.note("recover")
+    both.tracer.sent(message)
+    both.tracer.received(message)
+    both.agree()
+
+
+def test_what_one_turn_brought_is_one_line_and_its_events_are_numbered_on(both):
+    for events in (3, 1, 2):
+        for _ in range(events):
+            both.tracer.note("commit")
+        both.lines.write()
+    both.lines.write()
+    lines = [json.loads(line) for line in both.path.read_text().rstrip("\0").splitlines()]
+    assert [(line["lc"], len(line["evs"])) for line in lines] == [(1, 3), (4, 1), (5, 2)]
+    assert [event["lc"] for event in both.read()] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
@@ -128,53 +198,107 @@ def test_what_is_no_message_is_refused(frame: dict[str, Any]):
         wire.decode(frame)
 
 
-def test_a_head_known_from_the_wire_is_written_as_it_came_and_forgotten(tmp_path):
-    writer = TraceWriter(tmp_path / "trace.jsonl", "n1", 3)
+def test_a_message_is_shown_as_it_came_and_the_next_one_is_not(both):
     message = TimeoutNow("n1.1.12", "n1", "n2", 5)
-    writer.heads[message.id] = wire.head_of('{"type":"TN",\n"id":"as it came"}')
-    writer.write([event("recv", msg=message)])
-    writer.write([event("recv", msg=message)])
-    writer.close()
-    came, spelt = (json.loads(line)["msg"] for line in (tmp_path / "trace.jsonl").read_text().splitlines())
+    both.lines.came = '{"type":"TN",\n"id":"as it came","payload":[1]}'
+    both.lines.received(message)
+    both.lines.received(message)
+    came, spelt = (event["msg"] for event in both.read())
     assert came == {"type": "TN", "id": "as it came"}
     assert spelt == describe(message)
+
+
+def test_the_heads_of_what_was_sent_are_kept_in_their_order(both):
+    for message in MESSAGES:
+        both.tracer.sent(message)
+        both.lines.write()
+    assert both.lines.heads == [wire.head(message) for message in MESSAGES]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"term": 2}, {"vote": "n2"}, {"role": "L"}, {"commit": 3}, {"applied": 4}, {"last": Position(5, 1)},
-        {"base": Position(2, 1)}, {"dur": (4, 1)}, {"dur": (4, None)}, {"voters": ("n1",)}, {"learners": ("n3",)},
-        {"commit": 3, "applied": 3, "last": Position(9, 1), "dur": (8, 1)}, {},
+        {"term": 2}, {"vote": "n2"}, {"role": "L"}, {"commit_index": 3}, {"applied_index": 4},
+        {"log": Log([Entry(1, 1, "noop")])}, {"log": Log([], Position(2, 1))}, {"durable_index": 1},
+        {"log": Log([Entry(1, 1, "noop")]), "durable_index": 1},
+        {"configurations": SimpleNamespace(current=Configuration(("n1",)))},
+        {"configurations": SimpleNamespace(current=Configuration(("n1", "n2"), ("n3",)))},
+        {"commit_index": 3, "applied_index": 3, "log": Log([Entry(1, 7, "noop")]), "durable_index": 1}, {},
     ],
 )  # fmt: skip
-def test_every_change_of_state_is_told(change: dict[str, Any], tmp_path):
-    events = [event("recover"), event("send", FIRST._replace(**change)), event("send", FIRST), event("send", FIRST)]
-    assert bodies(written(tmp_path / "trace.jsonl", events)) == told(events)
-    state: dict[str, Any] = {}
-    for line in told(events)[:2]:
-        state.update(line.get("st", {}))
-    for name, value in change.items():
-        key = {"voters": "cfg"}.get(name, name)
-        assert state[key] == (list(value) if isinstance(value, tuple) else value)
+def test_every_change_of_state_is_told(change: dict[str, Any], both):
+    tell = both.tracer.note
+    tell("recover")
+    before = vars(both.server).copy()
+    for version, values in enumerate((change, before, before), 1):
+        vars(both.server).update(values)
+        both.server.log.version = version  # a log that changed has another one
+        tell("commit")
+    both.agree()
+    after = {name: value for event in both.plain[:2] for name, value in event.get("st", {}).items()}
+    vars(both.server).update(change)
+    assert after == as_json(state_changes(None, state_of(both.server)))
 
 
-def test_a_snapshot_in_a_message_is_named_not_told(tmp_path):
-    sent = InstallSnapshot("n1.1.1", "n1", "n2", 5, 16, 4, '{"values":{}}', 3)
-    answered = SnapshotReply("n2.1.1", "n2", "n1", 5, 16, 3)
-    events = [event("recover"), event("send", msg=sent), event("recv", msg=answered)]
-    lines = bodies(written(tmp_path / "trace.jsonl", events))
-    assert lines == told(events)
-    assert "values" not in json.dumps(lines)
+def test_a_snapshot_in_a_message_is_named_not_told(both):
+    both.tracer.sent(InstallSnapshot("n1.1.1", "n1", "n2", 5, 16, 4, '{"values":{}}', 3))
+    both.lines.came = '{"type":"IS","id":"n1.1.1","payload":"{\\"values\\":{}}"}'
+    both.lines.received(InstallSnapshot("n1.1.1", "n1", "n2", 5, 16, 4, '{"values":{}}', 3))
+    assert "values" not in json.dumps(both.read())
 
 
 def test_a_later_boot_appends(tmp_path):
     path = tmp_path / "trace.jsonl"
     for boot in (1, 2):
-        writer = TraceWriter(path, "n1", boot)
-        writer.write([event("recover")])
-        writer.close()
-    assert [json.loads(line)["inc"] for line in path.read_text().splitlines()] == [1, 2]
+        of(path, boot, "recover").close()
+    assert [event["inc"] for event in read(path)] == [1, 2]
+
+
+def of(path: Path, boot: int, *events: str) -> LineTracer:
+    """Return a tracer that has written these events, on one line."""
+    tracer = LineTracer(path, "n1", boot)
+    tracer.attach(Stub())  # type: ignore[arg-type]
+    for event in events:
+        tracer.note(event)
+    tracer.write()
+    return tracer
+
+
+def test_lines_tell_of_a_whole_life_what_plain_dictionaries_tell(tmp_path, bench):
+    """Elections, an overwritten tail, snapshots taken and installed, restarts: both tracers on real cores."""
+    lines: dict[str, LineTracer] = {}
+
+    def tee(name: str, inc: int, plain: Tracer) -> Any:
+        if name in lines:
+            lines[name].write()
+            lines[name].close()
+        lines[name] = LineTracer(tmp_path / name, name, inc)
+        return Tee(plain, lines[name])
+
+    b = bench("n1", "n2", "n3", tracer=tee, settings=replace(bench.plain, snapshot_every=6))
+    b.elect("n1")
+    for number in range(3):
+        b.ask("n1", "append", "x", [number])
+    b.settle("n1", "n2")
+    for number in range(3):
+        b.ask("n1", "put", "y", number)  # nobody hears of them
+    b.settle("n1")
+    b.elect("n2", "n3")
+    b.pass_time(200)
+    for number in range(9):
+        b.ask("n2", "put", "z", number)
+        b.settle("n2", "n3")
+    b.ask("n3", "get", "z", None)
+    b.pass_time(200)
+    b.boot("n1")
+    b.pass_time(2000)
+    for tracer in lines.values():
+        tracer.write()
+        tracer.close()
+    told = {event["ev"] for name in b.names for event in b.events[name]}
+    assert {"truncate", "snapshot_taken", "apply", "persist", "read_served", "term_changed"} <= told
+    for name in b.names:
+        assert bodies(read(tmp_path / name)) == as_json(b.events[name])
 
 
 def test_state_is_whole_first_and_then_only_what_changed(bench):
@@ -195,51 +319,57 @@ def test_state_is_whole_first_and_then_only_what_changed(bench):
     assert state["commit"] == core.commit_index
 
 
-def test_the_state_told_is_the_state_left_also_where_a_tail_was_overwritten():
-    core = Core("n1", Configuration(("n1", "n2", "n3")), Settings(), Recovered(), rng=random.Random(7))
-    effects = core.start(0)
+def test_the_state_told_is_the_state_left_also_where_a_tail_was_overwritten(both):
+    members, rng = Configuration(("n1", "n2", "n3")), random.Random(7)
+    core = Core("n1", members, Settings(), Recovered(), rng=rng)
+    core.start(0, both.tracer)
     old = (Entry(1, 1, "noop"), Entry(2, 1, "noop"))
     new = (Entry(1, 2, "noop"), Entry(2, 2, "noop"))
     steps = [
         MessageReceived(AppendEntries("n2.1.1", "n2", "n1", 1, 0, 0, old, 0, 0)), Persisted(2),
         MessageReceived(AppendEntries("n3.1.1", "n3", "n1", 2, 0, 0, new, 2, 0)), Persisted(5),
     ]  # fmt: skip
-    seen: list[State] = []
+    state: dict[str, Any] = {}
+    seen: list[dict[str, Any]] = []
+    told = 0
     for number, step in enumerate(steps):
-        effects = core.step(step, number)
-        state = effects.trace[-1][1]
-        seen.append(state)
-        log, members = core.log, core.configuration
-        assert state == (
-            core.term, core.vote, core.role, core.commit_index, core.applied_index, log.last, log.base,
-            (core.durable_index, log.term_at(core.durable_index)), members.voters, members.learners,
-        )  # fmt: skip
-    assert [state.last for state in seen] == [(2, 1), (2, 1), (2, 2), (2, 2)]
-    assert (seen[1].dur, seen[3].dur, seen[3].commit) == ((2, 1), (2, 2), 2)
+        core.step(step, number)
+        for event in both.plain[told:]:
+            state.update(event.get("st", {}))
+        told = len(both.plain)
+        seen.append(state.copy())
+        assert state == as_json(state_changes(None, state_of(core)))
+    assert [state["last"] for state in seen] == [[2, 1], [2, 1], [2, 2], [2, 2]]
+    assert (seen[1]["dur"], seen[3]["dur"], seen[3]["commit"]) == ([2, 1], [2, 2], 2)
+    both.agree()
 
 
 def test_a_killed_writer_leaves_whole_lines_and_the_next_boot_cuts_off_the_rest(tmp_path):
     path = tmp_path / "trace.jsonl"
-    writer = TraceWriter(path, "n1", 1)
-    writer.write([event("recover"), event("become_follower")])
+    tracer = of(path, 1, "recover", "become_follower")
     left = path.read_bytes()  # nobody closes it: this is what SIGKILL leaves
-    assert left.rstrip(b"\0").count(b"\n") == 2
+    assert left.rstrip(b"\0").count(b"\n") == 1
     assert left.endswith(b"\0")
     assert [item.ev for item in parse_trace(path.open("rb"))] == ["recover", "become_follower"]
-    path.write_bytes(left.rstrip(b"\0") + b'{"v":1,"node":"n1","inc":1,"lc":3,"mo' + bytes(100_000))
-    writer = TraceWriter(path, "n1", 2)
-    writer.write([event("recover")])
-    writer.close()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(line["inc"], line["ev"]) for line in lines] == [(1, "recover"), (1, "become_follower"), (2, "recover")]
+    tracer.close()
+    path.write_bytes(left.rstrip(b"\0") + b'{"v":1,"node":"n1","inc":1,"mono":3,"wall":3,"lc":3,"ev' + bytes(100_000))
+    of(path, 2, "recover").close()
+    assert [(event["inc"], event["ev"]) for event in read(path)] == [
+        (1, "recover"), (1, "become_follower"), (2, "recover"),
+    ]  # fmt: skip
 
 
-def test_a_trace_longer_than_its_mapping_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(trace, "MAPPED_BYTES", 4096)
-    padded = (event("send", FIRST._replace(commit=n), x={"pad": "p" * (n % 300)}) for n in range(500))
-    events = [event("recover"), *padded]
-    events.append(event("send", x={"pad": "q" * 20_000}))
-    assert bodies(written(tmp_path / "trace.jsonl", events, at_once=7)) == told(events)
+@pytest.mark.parametrize("advice", [trace_lines.MADV_POPULATE_WRITE, 9_999])
+def test_a_trace_longer_than_its_mapping_is_whole_whether_or_not_pages_can_be_fetched(both, monkeypatch, advice):
+    monkeypatch.setattr(trace_lines, "MAPPED_BYTES", 4096)
+    monkeypatch.setattr(trace_lines, "MADV_POPULATE_WRITE", advice)
+    for number in range(500):
+        both.server.commit_index = number
+        both.tracer.note("commit", None, None, None, {"pad": "p" * (number % 300)})
+        if number % 7 == 0:
+            both.lines.write()
+    both.tracer.note("commit", None, None, None, {"pad": "q" * 20_000})
+    both.agree()
 
 
 def test_entries_applied_in_one_go_are_one_line_and_several_events(bench):

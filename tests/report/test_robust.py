@@ -78,6 +78,8 @@ def test_hostile_words_in_traces_and_proofs_stay_in_the_drawings(build: Build, t
         {"mono": at + 3, "ev": "append", "e": [{"i": HOSTILE, "t": HOSTILE}, HOSTILE]},
         {"mono": at + 4, "ev": "send", "msg": {"type": "RV", "from": "n3", "to": HOSTILE, "term": HOSTILE, "id": "q"}},
         {"mono": at + 5, "ev": "truncate", "x": {"to": HOSTILE}}, {"mono": HOSTILE, "ev": 3},
+        {"mono": at + 6, "evs": [{"ev": HOSTILE}, {"ev": "commit", "st": {"commit": HOSTILE}}]},
+        {"mono": at + 7, "evs": HOSTILE}, {"mono": at + 8, "evs": [HOSTILE, 7]}, {"mono": at + 9, "evs": {"ev": 1}},
     ]  # fmt: skip
     with (folder / "nodes" / "n3" / "trace.jsonl").open("a") as file:
         file.writelines(json.dumps({"node": "n3", "inc": 1, "lc": n, **event}) + "\n" for n, event in enumerate(events))

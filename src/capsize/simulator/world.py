@@ -7,7 +7,7 @@ it was asked for.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from capsize.checker.invariants import Judge
@@ -29,7 +29,7 @@ from capsize.raft.log import Entry
 from capsize.raft.messages import Message, describe
 from capsize.raft.segments import Corrupt
 from capsize.raft.settings import Settings
-from capsize.raft.trace import State, Traced, shown_entry
+from capsize.raft.trace import Tracer, seen_of, shown_entry, state_of
 from capsize.seed import stream
 from capsize.simulator.disk import Disk
 from capsize.simulator.network import Network
@@ -45,8 +45,8 @@ class Node:
     """One server: its disk outlives its process. `core` is None while it is down."""
 
     __slots__ = (
-        "ahead_ns", "core", "disk", "disk_dead", "disk_ms", "inc", "lc", "name", "paused", "postponed", "settings",
-        "speed", "state", "tick_at", "traced", "waiting",
+        "ahead_ns", "core", "disk", "disk_dead", "disk_ms", "inc", "name", "paused", "postponed", "settings", "speed",
+        "tick_at", "tracer", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, disk: Disk) -> None:
@@ -56,10 +56,8 @@ class Node:
         self.disk_dead = False
         """Whether every flush fails."""
         self.core: Core | None = None
-        self.state = NodeState()
-        self.traced: State | None = None
+        self.tracer: EventTracer | None = None
         self.inc = 0
-        self.lc = 0
         self.tick_at = -1
         self.settings: Settings | None = None
         """Its own settings, where they are not the world's."""
@@ -109,7 +107,6 @@ class World:
         self._order = 0
         self._entries: dict[Entry, dict[str, Any]] = {}
         self._described: dict[str, tuple[Message, dict[str, Any]]] = {}
-        """Messages as traces show them, by id: each is shown where it leaves and where it arrives."""
 
     # -- time --------------------------------------------------------------------------------------------------------
     def after(self, delay_ns: int, action: Callable[..., None], *args: Any) -> None:
@@ -157,14 +154,15 @@ class World:
             except Corrupt as error:
                 self.refusals.append((name, str(error)))
                 continue
-            node.inc, node.lc, node.state = recovered.incarnation, 0, NodeState()
+            node.inc = recovered.incarnation
+            node.tracer = None if self.judge is None and self.recorded is None else EventTracer(self, node)
             node.paused, node.postponed, node.tick_at = False, [], -1
             rng = stream(self.seed, "core", name, recovered.incarnation)
             try:
                 settings = node.settings or self.settings
                 machine = machine_for(self.subject, settings)
                 node.core = self.subject.core(name, self.initial, settings, recovered, rng=rng, state_machine=machine)
-                effects = node.core.start(self.local_ns(node))
+                effects = node.core.start(self.local_ns(node), node.tracer)
             except AssertionError as error:
                 self._crash(node, f"{type(error).__name__}: {error}")
                 continue
@@ -299,8 +297,8 @@ class World:
 
     # -- what a node asks for ----------------------------------------------------------------------------------------
     def _carry_out(self, node: Node, effects: Effects) -> None:
-        for item in effects.trace:
-            self._trace(node, item)
+        if node.tracer is not None:
+            self._take_down(node.tracer)
         if effects.writes:
             node.disk.submit(effects.writes)
             self._flush(node)
@@ -362,32 +360,18 @@ class World:
             return
         self.kill(node.name)
 
-    def _trace(self, node: Node, item: Traced) -> None:
-        kind, state, message, entries, digest, more = item
-        if state is not node.traced:
-            node.traced = state
-            node.state = NodeState(*state[:9])  # type: ignore[arg-type]  # dur's term is known here
-        node.lc += 1
-        event = TraceEvent(
-            node.name,
-            node.inc,
-            node.lc,
-            kind,
-            node.state,
-            NOTHING if message is None else self._shown_message(message),
-            () if entries is None else [self._shown(entry) for entry in entries],
-            digest,
-            NOTHING if more is None else more,
-            self.now_ns,
-            self.now_ns,
-        )
-        for single in one_by_one(event) if kind == "apply" else (event,):
-            if self.judge is not None:
-                self.judge.feed(single)
-            if self.recorded is not None:
-                self.recorded.append(single)
+    def _take_down(self, tracer: EventTracer) -> None:
+        """Judge and record what a node has noted in this step."""
+        events, tracer.events = tracer.events, []
+        for event in events:
+            for single in one_by_one(event) if event.ev == "apply" else (event,):
+                if self.judge is not None:
+                    self.judge.feed(single)
+                if self.recorded is not None:
+                    self.recorded.append(single)
 
-    def _shown_message(self, message: Message) -> dict[str, Any]:
+    def shown_message(self, message: Message) -> dict[str, Any]:
+        """Return a message as traces show it; each is shown where it leaves and where it arrives."""
         known = self._described.get(message.id)
         if known is not None and known[0] is message:
             return known[1]
@@ -397,12 +381,56 @@ class World:
         self._described[message.id] = message, shown
         return shown
 
-    def _shown(self, entry: Entry) -> dict[str, Any]:
+    def shown(self, entry: Entry) -> dict[str, Any]:
         """Return an entry as traces show it; the same entry is shown many times."""
         known = self._entries.get(entry)
         if known is None:
             known = self._entries[entry] = shown_entry(entry)
         return known
+
+
+class EventTracer(Tracer):
+    """Keeps what one incarnation of a node notes as events, until the world takes them."""
+
+    def __init__(self, world: World, node: Node) -> None:
+        super().__init__()
+        self.events: list[TraceEvent] = []
+        self._world = world
+        self._name, self._inc = node.name, node.inc
+        self._count = 0
+        self._seen: tuple[Any, ...] = ()
+        self._state = NodeState()
+
+    def note(
+        self,
+        event: str,
+        message: Message | None = None,
+        entries: Sequence[Entry] | None = None,
+        digest: str | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep an event; its state is the same object while nothing changed."""
+        self.all_applied()
+        server, world = self.server, self._world
+        seen = seen_of(server)
+        if seen != self._seen:
+            self._seen, self._state = seen, NodeState(*state_of(server)[:9])  # type: ignore[arg-type]  # dur's term
+        self._count += 1
+        self.events.append(
+            TraceEvent(
+                self._name,
+                self._inc,
+                self._count,
+                event,
+                self._state,
+                NOTHING if message is None else world.shown_message(message),
+                () if entries is None else [world.shown(entry) for entry in entries],
+                digest,
+                NOTHING if more is None else more,
+                world.now_ns,
+                world.now_ns,
+            )
+        )
 
 
 def refused_to_boot(world: World, damaged: Collection[str] = ()) -> tuple[Anomaly, ...]:
