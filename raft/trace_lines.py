@@ -185,17 +185,17 @@ class LineTracer(Tracer):
         return f',"st":{json_text(changed)}' if changed else ""
 
     def _entries_text(self, entries: Sequence[Entry]) -> str:
-        """Return entries as text, which is remembered until they are applied."""
-        if len(self._entries) + len(entries) > REMEMBERED_MAX:
-            self._entries.clear()
         return self._spelt(entries[0]) if len(entries) == 1 else ",".join(map(self._spelt, entries))
 
     def _spelt(self, entry: Entry) -> str:
+        """Return an entry as text, which is remembered until it is applied."""
         index, term, kind, _, client, seq = entry
         text = f'{{"i":{index},"t":{term},"h":"{payload_hash(entry)}"'
         if kind is not COMMAND and kind != COMMAND:
             text += f',"k":"{kind}"'
         text += f',"cid":{quoted(client)},"seq":{seq}}}' if client else "}"
+        if len(self._entries) >= REMEMBERED_MAX:
+            self._entries.clear()
         self._entries[index] = entry, text
         return text
 

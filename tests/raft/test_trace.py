@@ -240,6 +240,17 @@ def test_every_change_of_state_is_told(change: dict[str, Any], both):
     assert after == as_json(state_changes(None, state_of(both.server)))
 
 
+def test_what_is_remembered_of_entries_has_a_bound(both, monkeypatch):
+    monkeypatch.setattr(trace_lines, "REMEMBERED_MAX", 8)
+    entries = [Entry(index, 1, "cmd", "[]", "c", index) for index in range(1, 100)]
+    both.tracer.appended(entries[:50], Position(0, 0))
+    for entry in entries:  # the later ones were in the log when the server booted
+        both.tracer.applied(entry, "ab")
+    both.tracer.all_applied()
+    assert len(both.lines._entries) <= 8
+    both.agree()
+
+
 def test_a_snapshot_in_a_message_is_named_not_told(both):
     both.tracer.sent(InstallSnapshot("n1.1.1", "n1", "n2", 5, 16, 4, '{"values":{}}', 3))
     both.lines.came = '{"type":"IS","id":"n1.1.1","payload":"{\\"values\\":{}}"}'
