@@ -35,6 +35,7 @@ HEAL_TRIES = 3
 HEAL_AGAIN_S = 0.5
 LEADER_POLL_S = 0.1
 TARGET_POLL_S = 0.2
+REASONS_MOST = 3
 ASKED = 4
 """How often a system is asked for what it declines, while the load lasts: another change may be under way."""
 PATIENCE_S = 2.0
@@ -308,7 +309,7 @@ class Strike:
         """
         aim, stage = trigger.node, self.stage
         whole, self.fault = self.fault, replace(self.fault, target=aim)
-        before = ""
+        passed: dict[str, None] = {}
         try:
             while True:
                 situation = self._situation(self._until_ns())
@@ -317,8 +318,9 @@ class Strike:
                 if isinstance(caught, Caught):
                     return caught
                 if ambush.over or stage.ending.wait(TARGET_POLL_S):
-                    return f"{caught}; before that, {before}" if before not in ("", caught) else caught
-                before = caught
+                    before = [why for why in passed if why != caught][:REASONS_MOST]
+                    return f"{caught}; before that, {', '.join(before)}" if before else caught
+                passed[caught] = None
         finally:
             self.fault = whole
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from capsize.checker.trace import events_of
 from capsize.clock import MonotonicClock
 from capsize.cluster.backend import Backend
 from capsize.cluster.cluster import Cluster
@@ -297,7 +298,8 @@ def traces(cluster: Cluster) -> dict[str, list[dict[str, Any]]]:
     for node in cluster.nodes:
         data, _ = node.read_tail(f"{node.log_dir}/{TRACE}", 0)
         lines = [part.strip(b"\0") for part in data.split(b"\n")]
-        found[node.name] = [json.loads(part) for part in lines if part.startswith(b"{") and part.endswith(b"}")]
+        whole = [json.loads(part) for part in lines if part.startswith(b"{") and part.endswith(b"}")]
+        found[node.name] = [dict(event) for line in whole for event in events_of(line)]
     return found
 
 

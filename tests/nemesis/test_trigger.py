@@ -272,11 +272,11 @@ def test_a_leader_that_is_taken_down_first_is_followed_by_the_next_one() -> None
     stage.nemesis.stop()
 
 
-KILL_N2 = json.dumps({"at_s": 0.3, "duration_s": 0.3, "fault": {"fault": "kill", "target": "n2"}})
+KILL_N2 = json.dumps({"at_s": 1.0, "duration_s": 0.3, "fault": {"fault": "kill", "target": "n2"}})
 
 
 def test_a_node_that_another_fault_takes_down_first_was_not_caught() -> None:
-    stage = Stage(kill('{"failpoint": "after_append", "node": "n2", "within_s": 0.5}', target="n2"), KILL_N2)
+    stage = Stage(kill('{"failpoint": "after_append", "node": "n2", "within_s": 2.5}', target="n2"), KILL_N2)
     stage.nemesis._stage.holds.operator.system = Failing()
     stage.nemesis.start()
     stage.until("skip")
